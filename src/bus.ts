@@ -1,0 +1,54 @@
+import { RedisPubSub } from 'graphql-redis-subscriptions';
+import type { Log } from './log.ts';
+import { connectRedis } from './redis.ts';
+
+/**
+ * Wake-ups between processes, over Redis. A wake-up is a hint: one that is lost costs the seconds until the next look at
+ * Postgres, never data. Nothing waits for a publish.
+ */
+export interface Bus {
+  wake(channel: string, payload: unknown): void;
+  /** @returns a function that ends it. */
+  listen(channel: string, heard: (payload: any) => void): Promise<() => void>;
+  /** Called each time the connection is back after it was away: look at everything again. */
+  onReturn(again: () => void): () => void;
+  /** False while Redis is away. */
+  readonly up: boolean;
+  /** Resolves when Redis answers. */
+  ping(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export function openBus(options: { url: string; prefix: string; log: Log }): Bus {
+  const publisher = connectRedis(options.url, { log: options.log });
+  const subscriber = connectRedis(options.url, { log: options.log, queue: true });
+  const pubsub = new RedisPubSub({ publisher, subscriber });
+  const again = new Set<() => void>();
+  let ready = 0;
+  subscriber.on('ready', () => {
+    if (ready++ > 0) for (const call of again) call();
+  });
+  return {
+    wake(channel, payload) {
+      if (publisher.status === 'ready') pubsub.publish(`${options.prefix}:${channel}`, payload).catch(() => {});
+    },
+    async listen(channel, heard) {
+      const id = await pubsub.subscribe(`${options.prefix}:${channel}`, heard);
+      return () => pubsub.unsubscribe(id);
+    },
+    onReturn(call) {
+      again.add(call);
+      return () => again.delete(call);
+    },
+    get up() {
+      return publisher.status === 'ready' && subscriber.status === 'ready';
+    },
+    async ping() {
+      await publisher.ping();
+    },
+    async close() {
+      publisher.disconnect();
+      subscriber.disconnect();
+    },
+  };
+}

@@ -1,0 +1,60 @@
+import { type Bus, openBus } from './bus.ts';
+import type { Config } from './config.ts';
+import { connectDatabase, type Database } from './db.ts';
+import { ConfigError } from './errors.ts';
+import { createLog, type Log } from './log.ts';
+import { createOutbound, type Outbound } from './outbound.ts';
+import { loadRegistry, type Registry } from './registry.ts';
+import type { Adapter, TaskType } from './sdk/index.ts';
+import type { Storage } from './storage/storage.ts';
+import { openStorage } from './storage/open.ts';
+
+/** What both processes stand on. Functions of the lifecycle take it first. */
+export interface Core {
+  config: Config;
+  log: Log;
+  db: Database;
+  bus: Bus;
+  storage: Storage;
+  outbound: Outbound;
+  registry: Registry;
+  /** Where clients and vendors reach the API, without a slash at the end. */
+  publicUrl: string;
+  /** Signs client tokens and the URLs of a storage directory. */
+  secret: string;
+  close(): Promise<void>;
+}
+
+/**
+ * Connects to everything that the configuration names.
+ * @param options.name `api` or `worker`, in the log.
+ * @param options.adapters and `options.taskTypes` come on top of the built-in ones and of plugins.
+ */
+export async function openCore(
+  config: Config,
+  options: { name: string; adapters?: Adapter[]; taskTypes?: TaskType<any, any>[] },
+): Promise<Core> {
+  const { DATABASE_URL, REDIS_URL, ATELIER_SECRET } = config;
+  if (!DATABASE_URL || !REDIS_URL) throw new ConfigError('DATABASE_URL and REDIS_URL are needed; `atelier start` runs private ones when they are not set');
+  if (!ATELIER_SECRET) throw new ConfigError('ATELIER_SECRET is needed: at least 32 random characters, the same for all processes, as from `openssl rand -hex 32`');
+  const log = createLog(config.LOG_LEVEL, options.name);
+  const publicUrl = (config.ATELIER_PUBLIC_URL ?? `http://${config.ATELIER_HOST}:${config.ATELIER_PORT}`).replace(/\/$/, '');
+  const registry = await loadRegistry(config, { adapters: options.adapters ?? [], taskTypes: options.taskTypes ?? [] });
+  const db = connectDatabase(DATABASE_URL, { poolSize: config.ATELIER_POOL_SIZE, log });
+  const bus = openBus({ url: REDIS_URL, prefix: config.ATELIER_REDIS_PREFIX, log });
+  return {
+    config,
+    log,
+    db,
+    bus,
+    storage: openStorage(config, { publicUrl, secret: ATELIER_SECRET }),
+    outbound: createOutbound({ allowedHosts: config.ATELIER_ALLOWED_HOSTS }),
+    registry,
+    publicUrl,
+    secret: ATELIER_SECRET,
+    async close() {
+      await bus.close();
+      await db.close();
+    },
+  };
+}

@@ -1,0 +1,59 @@
+import { PrismaPg } from '@prisma/adapter-pg';
+import pg from 'pg';
+import { PrismaClient } from './generated/prisma/client.ts';
+import type { Log } from './log.ts';
+
+export type { Account, ApiKey, Asset, Attempt, LedgerEntry, Project, Task, TaskEvent, Upload, WebhookDelivery } from './generated/prisma/client.ts';
+export { Prisma } from './generated/prisma/client.ts';
+
+/** Postgres: `sql` for the single statements of the hot path, `prisma` for reads. Both share one pool. */
+export interface Database {
+  prisma: PrismaClient;
+  /** Rows as objects with camelCase keys; int8 as bigint where Prisma has BigInt. A `name` prepares the statement once per connection. */
+  sql<Row = Record<string, unknown>>(text: string, values?: unknown[], name?: string): Promise<Row[]>;
+  pool: pg.Pool;
+  close(): Promise<void>;
+}
+
+const types = {
+  // int8 as Prisma gives it, so that raw rows can stand for Prisma's.
+  getTypeParser: ((oid: number, format?: never) => (oid === pg.types.builtins.INT8 ? BigInt : pg.types.getTypeParser(oid, format))) as never,
+};
+
+export function connectDatabase(url: string, options: { poolSize: number; log: Log }): Database {
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: options.poolSize,
+    connectionTimeoutMillis: 5_000,
+    idleTimeoutMillis: 30_000,
+    application_name: 'atelier',
+    types,
+  });
+  // Without a listener a connection that dies while idle would end the process.
+  pool.on('error', (error) => options.log.warn({ err: error }, 'a database connection was lost'));
+  const prisma = new PrismaClient({ adapter: new PrismaPg(pool) });
+  return {
+    prisma,
+    pool,
+    async sql<Row>(text: string, values?: unknown[], name?: string) {
+      const result = await pool.query({ text, values, name });
+      return result.rows.map(camelCase) as Row[];
+    },
+    async close() {
+      await prisma.$disconnect();
+      await pool.end();
+    },
+  };
+}
+
+const names = new Map<string, string>();
+
+function camelCase(row: Record<string, unknown>): Record<string, unknown> {
+  const out: Record<string, unknown> = {};
+  for (const key in row) {
+    let name = names.get(key);
+    if (!name) names.set(key, (name = key.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase())));
+    out[name] = row[key];
+  }
+  return out;
+}

@@ -1,0 +1,99 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { PrismaPg } from '@prisma/adapter-pg';
+import { bindMigrationAwareSqlAdapterFactory } from '@prisma/driver-adapter-utils';
+import pg from 'pg';
+import { projectPath } from './project-path.ts';
+
+/** Any number that other programs on the same database are unlikely to lock. */
+const advisoryLock = 4_021_965;
+const filters = { externalTables: [], externalEnums: [] };
+
+/**
+ * Brings a database up to the newest migration, as `prisma migrate deploy` would: same files, same `_prisma_migrations`
+ * table, so either can go on where the other stopped. Prisma's engine runs as WebAssembly: nothing is downloaded.
+ * Processes that start together wait for each other.
+ * @returns the names of the migrations that were applied, oldest first.
+ */
+export async function migrate(databaseUrl: string): Promise<string[]> {
+  const lock = new pg.Client({ connectionString: databaseUrl });
+  await lock.connect();
+  try {
+    await lock.query('select pg_advisory_lock($1)', [advisoryLock]);
+    const engine = await loadEngine(databaseUrl);
+    try {
+      const { appliedMigrationNames } = await engine.applyMigrations({ migrationsList: readMigrations(), filters });
+      return appliedMigrationNames;
+    } finally {
+      engine.free();
+    }
+  } finally {
+    await lock.end();
+  }
+}
+
+/** The SQL that makes the tables of schema.prisma from nothing. A test holds the migrations against it. */
+export async function schemaScript(databaseUrl: string): Promise<string> {
+  const path = projectPath('prisma/schema.prisma');
+  const content = readFileSync(path, 'utf8');
+  const engine = await loadEngine(databaseUrl, [[path, content]]);
+  try {
+    const to = { tag: 'schemaDatamodel' as const, files: [{ path, content }] };
+    return (await engine.diff({ from: { tag: 'empty' }, to, script: true, exitCode: null, filters })).stdout ?? '';
+  } finally {
+    engine.free();
+  }
+}
+
+// Node has WebAssembly; its type declarations leave it to the browser's.
+declare const WebAssembly: {
+  instantiate(bytes: Uint8Array, imports: object): Promise<{ instance: { exports: { __wbindgen_start(): void } } }>;
+};
+
+async function loadEngine(databaseUrl: string, datamodels?: [string, string][]) {
+  // Node 20 cannot import .wasm, which the package's own entry does, so its two halves are joined by hand.
+  const require = createRequire(import.meta.url);
+  const folder = dirname(require.resolve('@prisma/schema-engine-wasm'));
+  const binding = await import('@prisma/schema-engine-wasm/schema_engine_bg');
+  const bytes = readFileSync(join(folder, 'schema_engine_bg.wasm'));
+  const { instance } = await WebAssembly.instantiate(bytes, { './schema_engine_bg.js': binding });
+  const { __wbg_set_wasm, SchemaEngine } = binding as unknown as {
+    __wbg_set_wasm(exports: object): void;
+    SchemaEngine: typeof import('@prisma/schema-engine-wasm').SchemaEngine;
+  };
+  __wbg_set_wasm(instance.exports);
+  instance.exports.__wbindgen_start();
+  const adapter = bindMigrationAwareSqlAdapterFactory(wholeScripts(new PrismaPg({ connectionString: databaseUrl })));
+  return SchemaEngine.new({ datamodels }, () => {}, adapter);
+}
+
+/**
+ * The adapter cuts a migration at each semicolon, also inside a function's body. Sent whole, Postgres reads it right, and
+ * runs it as one transaction.
+ */
+function wholeScripts(factory: PrismaPg): PrismaPg {
+  const connect = factory.connect.bind(factory);
+  factory.connect = async () => {
+    const connection = await connect();
+    connection.executeScript = async (script) => {
+      await connection.underlyingDriver().query(script);
+    };
+    return connection;
+  };
+  return factory;
+}
+
+function readMigrations() {
+  const baseDir = projectPath('prisma/migrations');
+  const names = readdirSync(baseDir, { withFileTypes: true }).filter((entry) => entry.isDirectory()).map((entry) => entry.name).sort();
+  return {
+    baseDir,
+    lockfile: { path: 'migration_lock.toml', content: readFileSync(join(baseDir, 'migration_lock.toml'), 'utf8') },
+    shadowDbInitScript: '',
+    migrationDirectories: names.map((path) => ({
+      path,
+      migrationFile: { path: 'migration.sql', content: { tag: 'ok' as const, value: readFileSync(join(baseDir, path, 'migration.sql'), 'utf8') } },
+    })),
+  };
+}

@@ -1,0 +1,5 @@
+/** `atelier/adapter`: what the author of an adapter or a task type imports. It imports nothing of Atelier's. */
+export { z } from 'zod';
+export * from './adapter.ts';
+export * from './failure.ts';
+export * from './task-type.ts';
