@@ -6,8 +6,8 @@ import { createLog, type Log } from './log.ts';
 import { createOutbound, type Outbound } from './outbound.ts';
 import { loadRegistry, type Registry } from './registry.ts';
 import type { Adapter, TaskType } from './sdk/index.ts';
-import type { Storage } from './storage/storage.ts';
 import { openStorage } from './storage/open.ts';
+import type { Storage } from './storage/storage.ts';
 
 /** What both processes stand on. Functions of the lifecycle take it first. */
 export interface Core {
@@ -18,7 +18,7 @@ export interface Core {
   storage: Storage;
   outbound: Outbound;
   registry: Registry;
-  /** Where clients and vendors reach the API, without a slash at the end. */
+  /** Where clients and vendors reach the API, without a slash at the end. The server sets it again when any free port was asked for. */
   publicUrl: string;
   /** Signs client tokens and the URLs of a storage directory. */
   secret: string;
@@ -35,26 +35,36 @@ export async function openCore(
   options: { name: string; adapters?: Adapter[]; taskTypes?: TaskType<any, any>[] },
 ): Promise<Core> {
   const { DATABASE_URL, REDIS_URL, ATELIER_SECRET } = config;
-  if (!DATABASE_URL || !REDIS_URL) throw new ConfigError('DATABASE_URL and REDIS_URL are needed; `atelier start` runs private ones when they are not set');
-  if (!ATELIER_SECRET) throw new ConfigError('ATELIER_SECRET is needed: at least 32 random characters, the same for all processes, as from `openssl rand -hex 32`');
+  if (!DATABASE_URL || !REDIS_URL)
+    throw new ConfigError(
+      'DATABASE_URL and REDIS_URL are needed; `atelier start` runs private ones when they are not set',
+    );
+  if (!ATELIER_SECRET)
+    throw new ConfigError(
+      'ATELIER_SECRET is needed: at least 32 random characters, the same for all processes, as from `openssl rand -hex 32`',
+    );
   const log = createLog(config.LOG_LEVEL, options.name);
-  const publicUrl = (config.ATELIER_PUBLIC_URL ?? `http://${config.ATELIER_HOST}:${config.ATELIER_PORT}`).replace(/\/$/, '');
+  const publicUrl = (config.ATELIER_PUBLIC_URL ?? `http://${config.ATELIER_HOST}:${config.ATELIER_PORT}`).replace(
+    /\/$/,
+    '',
+  );
   const registry = await loadRegistry(config, { adapters: options.adapters ?? [], taskTypes: options.taskTypes ?? [] });
   const db = connectDatabase(DATABASE_URL, { poolSize: config.ATELIER_POOL_SIZE, log });
   const bus = openBus({ url: REDIS_URL, prefix: config.ATELIER_REDIS_PREFIX, log });
-  return {
+  const core: Core = {
     config,
     log,
     db,
     bus,
-    storage: openStorage(config, { publicUrl, secret: ATELIER_SECRET }),
+    storage: openStorage(config, { publicUrl: () => core.publicUrl, secret: ATELIER_SECRET }),
     outbound: createOutbound({ allowedHosts: config.ATELIER_ALLOWED_HOSTS }),
     registry,
     publicUrl,
     secret: ATELIER_SECRET,
     async close() {
-      await bus.close();
+      await Promise.all([core.outbound.close(), core.storage.close(), bus.close()]);
       await db.close();
     },
   };
+  return core;
 }

@@ -3,7 +3,18 @@ import pg from 'pg';
 import { PrismaClient } from './generated/prisma/client.ts';
 import type { Log } from './log.ts';
 
-export type { Account, ApiKey, Asset, Attempt, LedgerEntry, Project, Task, TaskEvent, Upload, WebhookDelivery } from './generated/prisma/client.ts';
+export type {
+  Account,
+  ApiKey,
+  Asset,
+  Attempt,
+  LedgerEntry,
+  Project,
+  Task,
+  TaskEvent,
+  Upload,
+  WebhookDelivery,
+} from './generated/prisma/client.ts';
 export { Prisma } from './generated/prisma/client.ts';
 
 /** Postgres: `sql` for the single statements of the hot path, `prisma` for reads. Both share one pool. */
@@ -17,7 +28,8 @@ export interface Database {
 
 const types = {
   // int8 as Prisma gives it, so that raw rows can stand for Prisma's.
-  getTypeParser: ((oid: number, format?: never) => (oid === pg.types.builtins.INT8 ? BigInt : pg.types.getTypeParser(oid, format))) as never,
+  getTypeParser: ((oid: number, format?: never) =>
+    oid === pg.types.builtins.INT8 ? BigInt : pg.types.getTypeParser(oid, format)) as never,
 };
 
 export function connectDatabase(url: string, options: { poolSize: number; log: Log }): Database {
@@ -52,7 +64,10 @@ function camelCase(row: Record<string, unknown>): Record<string, unknown> {
   const out: Record<string, unknown> = {};
   for (const key in row) {
     let name = names.get(key);
-    if (!name) names.set(key, (name = key.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase())));
+    if (!name) {
+      name = key.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+      names.set(key, name);
+    }
     out[name] = row[key];
   }
   return out;

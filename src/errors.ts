@@ -39,7 +39,12 @@ export interface RefusalFacts {
 }
 
 export const validation = (issues: FieldIssue[]): Refusal =>
-  new Refusal('ValidationError', 'VALIDATION', issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; '), { issues });
+  new Refusal(
+    'ValidationError',
+    'VALIDATION',
+    issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; '),
+    { issues },
+  );
 
 /** One answer for a missing id, an id of another type and one of another account: nobody learns which. */
 export const notFound = (what: string): Refusal => new Refusal('NotFoundError', 'NOT_FOUND', `No such ${what}.`, {});

@@ -57,15 +57,27 @@ async function loadEngine(databaseUrl: string, datamodels?: [string, string][]) 
   const folder = dirname(require.resolve('@prisma/schema-engine-wasm'));
   const binding = await import('@prisma/schema-engine-wasm/schema_engine_bg');
   const bytes = readFileSync(join(folder, 'schema_engine_bg.wasm'));
-  const { instance } = await WebAssembly.instantiate(bytes, { './schema_engine_bg.js': binding });
+  const { instance } = await WebAssembly.instantiate(bytes, {
+    './schema_engine_bg.js': { ...binding, ...idleTimers(binding) },
+  });
   const { __wbg_set_wasm, SchemaEngine } = binding as unknown as {
     __wbg_set_wasm(exports: object): void;
     SchemaEngine: typeof import('@prisma/schema-engine-wasm').SchemaEngine;
   };
   __wbg_set_wasm(instance.exports);
   instance.exports.__wbindgen_start();
-  const adapter = bindMigrationAwareSqlAdapterFactory(wholeScripts(new PrismaPg({ connectionString: databaseUrl })));
+  // The engine never closes its pool: connections must go by themselves, or the process stays for them.
+  const pool = new PrismaPg({ connectionString: databaseUrl, idleTimeoutMillis: 1 });
+  const adapter = bindMigrationAwareSqlAdapterFactory(wholeScripts(pool));
   return SchemaEngine.new({ datamodels }, () => {}, adapter);
+}
+
+/** The engine never clears its time-out of 10 s, and would keep the process alive for so long after the work is done. */
+function idleTimers(binding: object): object {
+  const timers = Object.entries(binding).filter(([name]) => name.startsWith('__wbg_setTimeout_'));
+  return Object.fromEntries(
+    timers.map(([name, start]) => [name, (run: () => void, timeoutMs: number) => start(run, timeoutMs).unref()]),
+  );
 }
 
 /**
@@ -86,14 +98,20 @@ function wholeScripts(factory: PrismaPg): PrismaPg {
 
 function readMigrations() {
   const baseDir = projectPath('prisma/migrations');
-  const names = readdirSync(baseDir, { withFileTypes: true }).filter((entry) => entry.isDirectory()).map((entry) => entry.name).sort();
+  const names = readdirSync(baseDir, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => entry.name)
+    .sort();
   return {
     baseDir,
     lockfile: { path: 'migration_lock.toml', content: readFileSync(join(baseDir, 'migration_lock.toml'), 'utf8') },
     shadowDbInitScript: '',
     migrationDirectories: names.map((path) => ({
       path,
-      migrationFile: { path: 'migration.sql', content: { tag: 'ok' as const, value: readFileSync(join(baseDir, path, 'migration.sql'), 'utf8') } },
+      migrationFile: {
+        path: 'migration.sql',
+        content: { tag: 'ok' as const, value: readFileSync(join(baseDir, path, 'migration.sql'), 'utf8') },
+      },
     })),
   };
 }

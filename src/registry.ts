@@ -27,7 +27,10 @@ const builtInAdapters = ['local'];
  * Loads the adapters in `adapters/` and what the plugins bring.
  * @throws ConfigError that names the adapter or plugin and what to mend.
  */
-export async function loadRegistry(config: Config, extra: { adapters: Adapter[]; taskTypes: TaskType<any, any>[] }): Promise<Registry> {
+export async function loadRegistry(
+  config: Config,
+  extra: { adapters: Adapter[]; taskTypes: TaskType<any, any>[] },
+): Promise<Registry> {
   const adapters: Adapter[] = [...extra.adapters];
   const taskTypes: TaskType<any, any>[] = [...builtInTaskTypes, ...extra.taskTypes];
   for (const name of builtInAdapters) adapters.push((await import(`../adapters/${name}/adapter.ts`)).default);
@@ -49,12 +52,15 @@ export async function loadRegistry(config: Config, extra: { adapters: Adapter[];
   for (const adapter of adapters) {
     if (loaded.has(adapter.name)) throw new ConfigError(`two adapters are called "${adapter.name}"; rename one`);
     for (const type of adapter.models.flatMap((model) => model.taskTypes)) {
-      if (!types.has(type)) throw new ConfigError(`adapter "${adapter.name}" names the task type ${type}, which nothing here defines`);
+      if (!types.has(type))
+        throw new ConfigError(`adapter "${adapter.name}" names the task type ${type}, which nothing here defines`);
     }
     loaded.set(adapter.name, load(adapter));
   }
   const longest = readNumbers(config.ATELIER_LONGEST_RUN_SECONDS);
-  for (const name of Object.keys(longest)) if (!types.has(name)) throw new ConfigError(`ATELIER_LONGEST_RUN_SECONDS names ${name}, which is no task type here`);
+  for (const name of Object.keys(longest))
+    if (!types.has(name))
+      throw new ConfigError(`ATELIER_LONGEST_RUN_SECONDS names ${name}, which is no task type here`);
   return {
     taskTypes: [...types.values()],
     taskType: (name) => types.get(name),
@@ -80,6 +86,9 @@ function load(adapter: Adapter): LoadedAdapter {
     throw new ConfigError(`${variable} must be JSON`);
   }
   const parsed = adapter.config.safeParse(given);
-  if (!parsed.success) throw new ConfigError(`${variable}: ${parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ')}`);
+  if (!parsed.success)
+    throw new ConfigError(
+      `${variable}: ${parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ')}`,
+    );
   return { adapter, config: parsed.data, secrets };
 }

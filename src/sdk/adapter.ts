@@ -93,7 +93,11 @@ export type Started<Answer = unknown> =
 /** The pure half of an adapter: our input → the vendor's request; the vendor's answer → our result. */
 export interface PayloadTransformer<Input = any, Result = any, Request = any, Answer = any, Config = any> {
   /** PURE. Fills the vendor's defaults; a falsy value (seed 0) stays. `warnings`: what the model does not support and was left out. */
-  toProvider(input: Input, model: string | null, context: TransformContext<Config>): { request: Request; warnings: string[] };
+  toProvider(
+    input: Input,
+    model: string | null,
+    context: TransformContext<Config>,
+  ): { request: Request; warnings: string[] };
   /** PURE. */
   fromProvider(answer: Answer, context: TransformContext<Config>): Produced<Result>;
   /** PURE. An upper bound for the quote. Default: the task type's own. */
@@ -132,7 +136,11 @@ export interface Adapter<Config = any> {
   /** How input files reach the request. Default `url`. */
   files?: 'url' | 'dataUri' | 'path';
   models: AdapterModel[];
-  transformers: { [Type in keyof TaskTypes]?: TaskTypes[Type] extends { input: infer Input; result: infer Result } ? PayloadTransformer<Input, Result> : never } & Record<string, PayloadTransformer>;
+  transformers: {
+    [Type in keyof TaskTypes]?: TaskTypes[Type] extends { input: infer Input; result: infer Result }
+      ? PayloadTransformer<Input, Result>
+      : never;
+  } & Record<string, PayloadTransformer>;
   /** Exactly one billable call. */
   start(request: any, context: AdapterContext<Config>): Promise<Started>;
   /** Must not wait; Atelier sets the rhythm. A succeeded poll can be repeated. */
@@ -156,7 +164,8 @@ export function defineAdapter<Config = unknown>(adapter: Adapter<Config>): Adapt
   if (adapter.contract !== 1) fail(`it speaks contract ${adapter.contract}; this Atelier speaks 1`);
   if (adapter.models.length === 0) fail('models is empty; name at least one');
   for (const model of adapter.models) {
-    for (const type of model.taskTypes) if (!adapter.transformers[type]) fail(`model "${model.id}" names ${type}, which has no transformer`);
+    for (const type of model.taskTypes)
+      if (!adapter.transformers[type]) fail(`model "${model.id}" names ${type}, which has no transformer`);
   }
   return Object.freeze(Object.assign({}, adapter, { [marker]: true }));
 }

@@ -64,11 +64,13 @@ export function defineTaskType<Input extends z.ZodObject, Result extends z.ZodOb
   const fail = (message: string): never => {
     throw new TypeError(`task type "${type.name}": ${message}`);
   };
-  if (!/^[a-z][a-z0-9]*(_[a-z0-9]+)+$/.test(type.name)) fail('its name must be snake_case with at least two words, as acme_restore_photo');
+  if (!/^[a-z][a-z0-9]*(_[a-z0-9]+)+$/.test(type.name))
+    fail('its name must be snake_case with at least two words, as acme_restore_photo');
   if (!/^[a-z][a-z0-9_]*$/.test(type.lane)) fail('its lane must be snake_case');
   if (!(type.longestRunSeconds > 0)) fail('longestRunSeconds must be above 0');
   for (const file of type.files ?? []) {
-    for (const field of [file.urls, file.assetIds]) if (!type.input.shape[field]) fail(`files names "${field}", which the input lacks`);
+    for (const field of [file.urls, file.assetIds])
+      if (!type.input.shape[field]) fail(`files names "${field}", which the input lacks`);
   }
   return Object.freeze(Object.assign({}, type, { [marker]: true }));
 }
@@ -76,6 +78,11 @@ export function defineTaskType<Input extends z.ZodObject, Result extends z.ZodOb
 /** True for what {@link defineTaskType} made, also by another copy of this module. */
 export function isTaskType(value: unknown): value is TaskType<any, any> {
   return typeof value === 'object' && value !== null && marker in value;
+}
+
+/** True when a result of this type holds files, so that success without an output is a failure. */
+export function givesFiles(type: TaskType<any, any>): boolean {
+  return JSON.stringify(z.toJSONSchema(type.result)).includes('"graphql":"Asset"');
 }
 
 /** Zod fields whose meaning GraphQL needs to know. Chain `.describe(...)`, `.optional()`, `.default(...)` as usual. */
@@ -87,13 +94,22 @@ export const fields = {
   /** A JSON object of provider options, checked by the adapter against the model's own schema: GraphQL `JSON`. */
   options: () => z.record(z.string(), z.json()).meta({ graphql: 'JSON' }),
   /** http(s) URLs of files, at most `max`: GraphQL `[URL!]`. */
-  urls: (max: number) => z.array(z.url({ protocol: /^https?$/ }).max(8192).meta({ graphql: 'URL' })).max(max),
+  urls: (max: number) =>
+    z
+      .array(
+        z
+          .url({ protocol: /^https?$/ })
+          .max(8192)
+          .meta({ graphql: 'URL' }),
+      )
+      .max(max),
   /** Ids of assets that were uploaded or made before, at most `max`: GraphQL `[ID!]`. */
   assetIds: (max: number) => z.array(z.string().max(64).meta({ graphql: 'ID' })).max(max),
   /** In a result: the place of a file among the adapter's outputs, 0 = the first. Clients see the stored `Asset`. */
   asset: () => z.object({ output: z.int().min(0) }).meta({ graphql: 'Asset' }),
   /** A closed set of words: a GraphQL enum of this name. Values are UPPER_SNAKE. */
-  enumeration: <const Values extends [string, ...string[]]>(name: string, values: Values) => z.enum(values).meta({ graphqlEnum: name }),
+  enumeration: <const Values extends [string, ...string[]]>(name: string, values: Values) =>
+    z.enum(values).meta({ graphqlEnum: name }),
   /** A nested object: a GraphQL type of this name. */
   object: <Shape extends z.ZodRawShape>(name: string, shape: Shape) => z.object(shape).meta({ graphqlType: name }),
 };

@@ -120,14 +120,19 @@ BEGIN
       SELECT t.account_id FROM task t WHERE t.lane = p_lane AND t.status = 'QUEUED' AND t.account_id > b.account_id ORDER BY t.account_id LIMIT 1
     ) next WHERE b.n < 256
   ), before AS (
-    (SELECT t.account_id, 1 AS n FROM task t WHERE t.lane = p_lane AND t.status = 'QUEUED' ORDER BY t.account_id LIMIT 1)
+    (SELECT t.account_id, (SELECT count(*) FROM behind) + 1 AS n FROM task t WHERE t.lane = p_lane AND t.status = 'QUEUED'
+       AND t.account_id <= v_lane.turn_after AND (SELECT count(*) FROM behind) < 256 ORDER BY t.account_id LIMIT 1)
     UNION ALL
     SELECT next.account_id, b.n + 1 FROM before b CROSS JOIN LATERAL (
-      SELECT t.account_id FROM task t WHERE t.lane = p_lane AND t.status = 'QUEUED' AND t.account_id > b.account_id ORDER BY t.account_id LIMIT 1
-    ) next WHERE b.n < 256 - (SELECT count(*) FROM behind)
+      SELECT t.account_id FROM task t WHERE t.lane = p_lane AND t.status = 'QUEUED' AND t.account_id > b.account_id
+        AND t.account_id <= v_lane.turn_after ORDER BY t.account_id LIMIT 1
+    ) next WHERE b.n < 256
   )
-  SELECT array_agg(account_id) INTO v_accounts FROM (SELECT account_id FROM behind UNION SELECT account_id FROM before) waiting;
+  SELECT array_agg(account_id ORDER BY n) INTO v_accounts FROM (SELECT * FROM behind UNION ALL SELECT * FROM before) waiting;
   IF v_accounts IS NULL THEN RETURN; END IF;
+  IF v_lane.turn_after IS DISTINCT FROM v_accounts[256] THEN
+    UPDATE lane SET turn_after = v_accounts[256] WHERE name = p_lane;
+  END IF;
 
   RETURN QUERY
   WITH turns AS (
@@ -141,8 +146,6 @@ BEGIN
     ) AS candidate
   ), picked AS (
     SELECT turns.id, turns.account_id FROM turns ORDER BY turns.turn, turns.id LIMIT v_free
-  ), moved AS (
-    UPDATE lane SET turn_after = (SELECT max(v) FROM unnest(v_accounts) v WHERE cardinality(v_accounts) >= 256) WHERE name = p_lane
   )
   UPDATE task t SET handed_over = true, dispatch = t.dispatch + 1, available_at = v_now + p_redeliver_ms * interval '1 millisecond'
   FROM picked WHERE t.id = picked.id AND t.status = 'QUEUED'
@@ -188,7 +191,7 @@ CREATE FUNCTION task_park(p_id uuid, p_fence int, p_handle jsonb, p_poll_ms int)
 DECLARE v_task task;
 BEGIN
   UPDATE task SET slot = false, lease_until = NULL, worker_id = NULL,
-    next_poll_at = CASE WHEN cancel_requested_at IS NULL THEN clock_timestamp() + p_poll_ms * interval '1 millisecond' ELSE clock_timestamp() END
+    next_poll_at = clock_timestamp() + CASE WHEN cancel_requested_at IS NULL THEN p_poll_ms ELSE least(p_poll_ms, 1000) END * interval '1 millisecond'
   WHERE id = p_id AND fence = p_fence AND status = 'PROCESSING' RETURNING * INTO v_task;
   IF NOT FOUND THEN RETURN; END IF;
   -- A callback that came while the handle was being polled asks for one more look at once.

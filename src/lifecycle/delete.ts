@@ -1,0 +1,16 @@
+import type { Core } from '../core.ts';
+import { conflict, notFound } from '../errors.ts';
+import { remove } from './status.ts';
+import { sweepAssets } from './sweep-assets.ts';
+
+/** Deletes an ended task with its events and files; its ledger stays. Throws a ConflictError for one that has not ended. */
+export async function deleteTask(core: Core, taskId: string): Promise<void> {
+  if (!(await remove(core, taskId))) {
+    const [task] = await core.db.sql('select from task where id = $1', [taskId]);
+    throw task ? conflict('TASK_NOT_ENDED', 'The task has not ended; cancel it first.') : notFound('task');
+  }
+  // The bytes are listed for removal by now: a storage that is away delays it, and nothing else.
+  await sweepAssets(core).catch((error) =>
+    core.log.warn({ taskId, err: error }, 'files of a deleted task are removed later'),
+  );
+}

@@ -1,0 +1,98 @@
+import type { Core } from '../core.ts';
+import type { Handle } from '../sdk/index.ts';
+import { backoffMs, deadlineExceeded } from './fail.ts';
+import { finish, finishDue, flagForReview, park, releaseScheduled, requeue } from './status.ts';
+
+const batch = 200;
+/** The holder of a lease and the poller see a deadline first; this long after it nobody does. */
+const deadlineGrace = "interval '5 seconds'";
+const cancelGrace = "interval '30 seconds'";
+
+/**
+ * Does what is due and nobody else will do: starts what was scheduled, ends what has run out, takes over what a dead worker
+ * left. Every worker sweeps; each row is locked, or written under its fence, so two see to it once.
+ */
+export async function sweep(core: Core): Promise<void> {
+  await releaseScheduled(core, batch);
+  const now = 'clock_timestamp()';
+  await finishDue(
+    core,
+    `status in ('SCHEDULED', 'QUEUED') and started_at is null and expires_at <= ${now}`,
+    'expires_at',
+    {
+      status: 'EXPIRED',
+      error: { code: 'EXPIRED', message: 'The task did not start within its ttlSeconds.', retryable: true },
+    },
+    batch,
+  );
+  await finishDue(
+    core,
+    `status = 'PROCESSING' and cancel_requested_at <= ${now} - ${cancelGrace}`,
+    'cancel_requested_at',
+    { status: 'CANCELLED' },
+    batch,
+  );
+  await finishDue(
+    core,
+    `status = 'PROCESSING' and needs_review and deadline_at <= ${now}`,
+    'deadline_at',
+    {
+      status: 'FAILED',
+      error: {
+        code: 'REVIEW_EXPIRED',
+        message: 'The answer of the provider was lost, and nobody reviewed it in time.',
+        retryable: true,
+      },
+    },
+    batch,
+  );
+  await finishDue(
+    core,
+    `status = 'QUEUED' and deadline_at <= ${now}`,
+    'deadline_at',
+    { status: 'FAILED', error: deadlineExceeded },
+    batch,
+  );
+  await finishDue(
+    core,
+    `status = 'PROCESSING' and not needs_review and deadline_at <= ${now} - ${deadlineGrace}`,
+    'deadline_at',
+    { status: 'FAILED', error: deadlineExceeded },
+    batch,
+  );
+  await recoverLost(core);
+}
+
+interface Lost {
+  id: string;
+  fence: number;
+  failures: number;
+  cancelRequestedAt: Date | null;
+  phase: string;
+  resubmit: string;
+  handle: Handle | null;
+}
+
+/** Tasks whose worker is gone: what was surely not bought runs again, a handle is followed, all else is for an operator. */
+async function recoverLost(core: Core): Promise<void> {
+  const lost = await core.db.sql<Lost>(
+    `select t.id, t.fence, t.failures, t.cancel_requested_at, a.phase, a.resubmit, a.handle
+     from task t join attempt a on a.task_id = t.id and a.number = t.attempt
+     where t.status = 'PROCESSING' and t.lease_until <= clock_timestamp() order by t.lease_until limit $1`,
+    [batch],
+  );
+  for (const task of lost) {
+    core.log.warn({ taskId: task.id, phase: task.phase }, 'the worker of a task is gone');
+    if (task.cancelRequestedAt) await finish(core, task, { status: 'CANCELLED' });
+    else if (task.handle) await park(core, task as never, task.handle, 0);
+    else if (task.phase !== 'preparing' && task.resubmit !== 'safe') await flagForReview(core, task);
+    else if (task.failures + 1 >= core.config.ATELIER_MAX_ATTEMPTS) {
+      const error = {
+        code: 'WORKER_LOST',
+        message: 'The workers that ran this task died, more than once.',
+        retryable: true,
+      };
+      await finish(core, task, { status: 'FAILED', error });
+    } else await requeue(core, task, { failures: 1, delayMs: task.failures === 0 ? 0 : backoffMs(task.failures) });
+  }
+}

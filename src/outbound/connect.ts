@@ -1,0 +1,59 @@
+import { lookup as resolve } from 'node:dns';
+import { isIP, type LookupFunction } from 'node:net';
+import { Agent, buildConnector } from 'undici';
+import { OutsideError } from '../errors.ts';
+import { addressRefusal } from './address.ts';
+
+/**
+ * Connections to public addresses only. A name is resolved once per connection, every address that it has is checked, and
+ * the connection goes to one of those same addresses: a name that changes its mind between check and connect gains nothing.
+ * TLS and the Host header keep the original name.
+ * @param allows says whether a host may be private, by `host` and `host:port`.
+ */
+export function guardedAgent(options: {
+  allows(hostname: string, port: string): boolean;
+  lookup: LookupFunction;
+}): Agent {
+  const guarded = buildConnector({ timeout: 10_000, lookup: checked(options.lookup) });
+  const free = buildConnector({ timeout: 10_000, lookup: options.lookup });
+  return new Agent({
+    // Each request has its own time limit, which covers headers and body.
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    connect(target, callback) {
+      const hostname = target.hostname.replace(/^\[|\]$/g, '');
+      if (options.allows(hostname, target.port || (target.protocol === 'https:' ? '443' : '80')))
+        return free(target, callback);
+      // The lookup below is not called for literal addresses.
+      const refusal = isIP(hostname) ? addressRefusal(hostname) : null;
+      if (refusal) return callback(new OutsideError(`${hostname} is ${refusal}`, { retryable: false }), null);
+      guarded(target, callback);
+    },
+  });
+}
+
+/** The system's resolver. */
+export const systemLookup: LookupFunction = (hostname, options, callback) =>
+  resolve(hostname, options as { all: true }, callback as never);
+
+function checked(lookup: LookupFunction): LookupFunction {
+  return (hostname, options, callback) => {
+    lookup(hostname, { ...options, all: true }, (error, addresses) => {
+      if (error) return callback(error, '', 0);
+      const list = Array.isArray(addresses) ? addresses : [];
+      for (const { address } of list) {
+        const refusal = addressRefusal(address);
+        if (refusal)
+          return callback(
+            new OutsideError(`${hostname} resolves to ${address}, which is ${refusal}`, { retryable: false }),
+            '',
+            0,
+          );
+      }
+      const first = list[0];
+      if (!first) return callback(new OutsideError(`${hostname} resolves to no address`, { retryable: true }), '', 0);
+      if (options.all) callback(null, list);
+      else callback(null, first.address, first.family);
+    });
+  };
+}

@@ -1,0 +1,79 @@
+import type { Core } from '../core.ts';
+import type { Asset, Task, WebhookDelivery } from '../db.ts';
+import { toId } from '../id.ts';
+import { signAsset } from '../lifecycle/assets.ts';
+
+const urlExpiresInSeconds = 24 * 3600;
+
+/**
+ * The body of a webhook about a task: names in snake_case, `result` as GraphQL gives it. URLs of assets are signed anew at
+ * each call, for 24 hours.
+ */
+export async function taskPayload(core: Core, delivery: WebhookDelivery): Promise<string> {
+  const [tasks, rows] = await Promise.all([
+    core.db.sql<Task>('SELECT * FROM task WHERE id = $1', [delivery.taskId], 'webhook_task'),
+    core.db.sql<Asset>(
+      'SELECT * FROM asset WHERE task_id = $1 ORDER BY attempt, output',
+      [delivery.taskId],
+      'webhook_assets',
+    ),
+  ]);
+  const task = tasks[0];
+  if (!task) throw new Error('the task of this webhook was deleted');
+  const assets = new Map(await Promise.all(rows.map(async (row) => [row.id, await graphAsset(core, row)] as const)));
+  const error = task.error as { code: string; message: string; retryable: boolean; providerRequestId?: string } | null;
+  return JSON.stringify({
+    type: delivery.type,
+    timestamp: delivery.createdAt.toISOString(),
+    data: {
+      task_id: toId('Task', task.id),
+      project_id: toId('Project', task.projectId),
+      task_type: task.type,
+      status: task.status,
+      progress: task.progress,
+      result: withAssets(task.result, assets),
+      error: error && {
+        code: error.code,
+        message: error.message,
+        retryable: error.retryable,
+        provider_request_id: error.providerRequestId ?? null,
+      },
+      assets: [...assets.values()].map(({ id, kind, contentType, sizeBytes, sha256, url }) => ({
+        id,
+        kind,
+        content_type: contentType,
+        size_bytes: sizeBytes,
+        sha256,
+        url,
+      })),
+      metadata: task.metadata,
+      sequence: delivery.sequence,
+    },
+  });
+}
+
+type GraphAsset = Awaited<ReturnType<typeof graphAsset>>;
+
+async function graphAsset(core: Core, asset: Asset) {
+  return {
+    id: toId('Asset', asset.id),
+    kind: asset.kind,
+    contentType: asset.contentType,
+    sizeBytes: Number(asset.sizeBytes),
+    sha256: asset.sha256,
+    width: asset.width,
+    height: asset.height,
+    durationMs: asset.durationMs === null ? null : Number(asset.durationMs),
+    url: await signAsset(core, asset, urlExpiresInSeconds),
+  };
+}
+
+/** Stored results name their files as `{ assetId }`. */
+function withAssets(value: unknown, assets: Map<string, GraphAsset>): unknown {
+  if (Array.isArray(value)) return value.map((inner) => withAssets(inner, assets));
+  if (typeof value !== 'object' || value === null) return value;
+  const entries = Object.entries(value);
+  const [first, ...others] = entries;
+  if (first?.[0] === 'assetId' && others.length === 0) return assets.get(String(first[1])) ?? value;
+  return Object.fromEntries(entries.map(([key, inner]) => [key, withAssets(inner, assets)]));
+}
