@@ -1,3 +1,5 @@
+import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import type { Config } from './config.ts';
 import { readNumbers } from './config.ts';
 import { ConfigError } from './errors.ts';
@@ -35,7 +37,9 @@ export async function loadRegistry(
   const taskTypes: TaskType<any, any>[] = [...builtInTaskTypes, ...extra.taskTypes];
   for (const name of builtInAdapters) adapters.push((await import(`../adapters/${name}/adapter.ts`)).default);
   for (const plugin of config.ATELIER_PLUGINS) {
-    const module = await import(plugin).catch((cause) => {
+    // A path is the operator's: it counts from where he starts Atelier, not from this file.
+    const specifier = /^[./]/.test(plugin) ? pathToFileURL(resolve(plugin)).href : plugin;
+    const module = await import(specifier).catch((cause) => {
       throw new ConfigError(`plugin "${plugin}" cannot be loaded: ${cause.message}`, { cause });
     });
     const exported = Object.values(module).flat();

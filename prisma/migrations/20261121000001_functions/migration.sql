@@ -13,7 +13,8 @@ DECLARE
   v_quoted bigint := (p->>'quoted')::bigint;
   v_hold uuid := (p->>'holdId')::uuid;
   v_run_at timestamptz := (p->>'runAt')::timestamptz;
-  v_now timestamptz := clock_timestamp();
+  -- Columns round to milliseconds; rounded up, a task would not be available yet when its wake-up comes.
+  v_now timestamptz := date_trunc('milliseconds', clock_timestamp());
   v_key idempotency_key;
   v_task task;
   v_id uuid := uuid_v7();
@@ -84,7 +85,7 @@ CREATE FUNCTION task_release_scheduled(p_limit int) RETURNS SETOF task LANGUAGE 
 DECLARE v_task task;
 BEGIN
   FOR v_task IN
-    UPDATE task SET status = 'QUEUED', available_at = clock_timestamp(), last_seq = last_seq + 1
+    UPDATE task SET status = 'QUEUED', available_at = date_trunc('milliseconds', clock_timestamp()), last_seq = last_seq + 1
     WHERE id IN (SELECT id FROM task WHERE status = 'SCHEDULED' AND run_at <= clock_timestamp() ORDER BY run_at LIMIT p_limit FOR UPDATE SKIP LOCKED)
     RETURNING *
   LOOP
@@ -236,7 +237,7 @@ CREATE FUNCTION task_requeue(p_id uuid, p_fence int, p jsonb) RETURNS SETOF task
 DECLARE v_task task;
 BEGIN
   UPDATE task SET status = 'QUEUED', slot = false, lease_until = NULL, worker_id = NULL, next_poll_at = NULL, handed_over = false, needs_review = false,
-    available_at = clock_timestamp() + coalesce((p->>'delayMs')::int, 0) * interval '1 millisecond',
+    available_at = date_trunc('milliseconds', clock_timestamp()) + coalesce((p->>'delayMs')::int, 0) * interval '1 millisecond',
     failures = failures + coalesce((p->>'failures')::int, 0), target_index = coalesce((p->>'targetIndex')::int, target_index),
     fence = fence + 1, last_seq = last_seq + 1
   WHERE id = p_id AND (p_fence IS NULL OR fence = p_fence) AND status = 'PROCESSING' AND cancel_requested_at IS NULL
