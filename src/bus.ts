@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { RedisPubSub } from 'graphql-redis-subscriptions';
 import type { Log } from './log.ts';
 import { connectRedis } from './redis.ts';
@@ -8,7 +9,7 @@ import { connectRedis } from './redis.ts';
  */
 export interface Bus {
   wake(channel: string, payload: unknown): void;
-  /** @returns a function that ends it. */
+  /** Resolves when it hears, or after 2 s while Redis is away, to hear from its return on. @returns a function that ends it. */
   listen(channel: string, heard: (payload: any) => void): Promise<() => void>;
   /** Called each time the connection is back after it was away: look at everything again. */
   onReturn(again: () => void): () => void;
@@ -18,6 +19,8 @@ export interface Bus {
   ping(): Promise<void>;
   close(): Promise<void>;
 }
+
+const patienceMs = 2_000;
 
 export function openBus(options: { url: string; prefix: string; log: Log }): Bus {
   const publisher = connectRedis(options.url, { log: options.log });
@@ -33,8 +36,12 @@ export function openBus(options: { url: string; prefix: string; log: Log }): Bus
       if (publisher.status === 'ready') pubsub.publish(`${options.prefix}:${channel}`, payload).catch(() => {});
     },
     async listen(channel, heard) {
-      const id = await pubsub.subscribe(`${options.prefix}:${channel}`, heard);
-      return () => pubsub.unsubscribe(id);
+      const subscribed = pubsub.subscribe(`${options.prefix}:${channel}`, heard);
+      subscribed.catch((error) => options.log.warn({ err: error, channel }, 'a wake-up channel is not heard'));
+      await Promise.race([subscribed, pause(patienceMs, undefined, { ref: false })]);
+      return () => {
+        subscribed.then((id) => pubsub.unsubscribe(id)).catch(() => {});
+      };
     },
     onReturn(call) {
       again.add(call);

@@ -1,6 +1,7 @@
 import type { Core } from '../core.ts';
 import type { Attempt, Task } from '../db.ts';
 import type { Handle } from '../sdk/index.ts';
+import { deadlineExceeded } from './fail.ts';
 import type { Lease, Leases } from './lease.ts';
 import { complete, observe, type Trial, unlessStopped, withTrial } from './run.ts';
 import { claimPolls, finish, park } from './status.ts';
@@ -34,8 +35,10 @@ async function look(core: Core, lease: Lease, attempt: Attempt): Promise<void> {
     trial.phase = 'watching';
     const handle = attempt.handle as Handle;
     if (trial.task.cancelRequestedAt) return cancelAtVendor(trial, handle);
+    if (trial.task.deadlineAt! <= new Date()) return endAtDeadline(trial, handle);
     const observation = await unlessStopped(trial, trial.adapter.poll!(handle, trial.context)).catch((error) => {
-      lease.signal.throwIfAborted();
+      // Cancelled meanwhile: parked again, it is due in a moment, and the vendor is told then.
+      if (lease.signal.reason !== 'cancelled') lease.signal.throwIfAborted();
       core.log.warn({ taskId: trial.task.id, err: error }, 'a poll failed; the job is looked at again');
       return null;
     });
@@ -59,6 +62,11 @@ async function cancelAtVendor(trial: Trial, handle: Handle): Promise<void> {
     : ('cancelled' as const);
   if (answer === 'cancelled' || answer === 'too_late') await finish(core, task, { status: 'CANCELLED' });
   else await parkAgain(trial, handle, shortestRhythmMs);
+}
+
+async function endAtDeadline(trial: Trial, handle: Handle): Promise<void> {
+  await trial.adapter.cancel?.(handle, trial.context).catch(() => {});
+  await finish(trial.core, trial.task, { status: 'FAILED', error: deadlineExceeded });
 }
 
 /** A tenth of the time that has passed: a short job is seen soon, a long one costs few requests. */
