@@ -277,6 +277,25 @@ describe('outputs', () => {
     const asset = await storeOutput(bed.core, task, { kind: 'IMAGE', from: { url: `${origin}/flaky` } }, place());
     expect(asset.kind).toBe('IMAGE');
   });
+  it('keeps its bytes when the sweeper finds a reservation that a row has claimed', async () => {
+    const { key } = await storeOutput(bed.core, await insertTask(bed), png(), place());
+    await bed.sql('INSERT INTO orphan (key) VALUES ($1)', [key]);
+    await sweepAssets(bed.core);
+    expect(await bed.core.storage.head(key)).not.toBeNull();
+    expect(await bed.sql('SELECT * FROM orphan WHERE key = $1', [key])).toEqual([]);
+  });
+  it('is served by the API itself when there is no S3', async () => {
+    const other = await createTestBed({ worker: false, storage: 'directory' });
+    try {
+      const asset = await storeOutput(other.core, await insertTask(other), png(), place());
+      const url = await signAsset(other.core, asset, 60);
+      expect(url.startsWith(`${other.url}/files/tasks/`)).toBe(true);
+      const response = await fetch(url, { headers: { range: 'bytes=1-3' } });
+      expect([response.status, await response.text()]).toEqual([206, 'PNG']);
+    } finally {
+      await other.close();
+    }
+  });
   it('leaves bytes without a row to the sweeper', async () => {
     const task = await insertTask(bed);
     await bed.sql('DELETE FROM task WHERE id = $1', [task.id]);
@@ -285,7 +304,7 @@ describe('outputs', () => {
     expect(await bed.core.storage.head(key)).not.toBeNull();
     await sweepAssets(bed.core);
     expect(await bed.core.storage.head(key)).not.toBeNull();
-    await bed.sql(`UPDATE orphan SET created_at = now() WHERE key = $1`, [key]);
+    await bed.sql(`UPDATE orphan SET due_at = now() WHERE key = $1`, [key]);
     await sweepAssets(bed.core);
     expect(await bed.core.storage.head(key)).toBeNull();
   });

@@ -68,7 +68,7 @@ export function signAsset(core: Core, asset: Asset, expiresInSeconds: number): P
  */
 export async function reserveKey(core: Core, key: string): Promise<void> {
   await core.db.sql(
-    `INSERT INTO orphan (key, created_at) VALUES ($1, now() + interval '1 day') ON CONFLICT (key) DO UPDATE SET created_at = excluded.created_at`,
+    `INSERT INTO orphan (key, due_at) VALUES ($1, now() + interval '1 day') ON CONFLICT (key) DO UPDATE SET due_at = excluded.due_at`,
     [key],
     'asset_reserve',
   );

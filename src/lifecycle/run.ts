@@ -8,7 +8,6 @@ import {
   type Adapter,
   type AdapterContext,
   AdapterFailure,
-  givesFiles,
   type Handle,
   type Observation,
   type PayloadTransformer,
@@ -22,6 +21,7 @@ import type { Lease } from './lease.ts';
 import { type FrozenTarget, providerInput } from './plan.ts';
 import { creditsFor } from './prices.ts';
 import { openReporter, type Reporter } from './report.ts';
+import { givesFiles, placeAssets } from './result.ts';
 import { announceCall, finish, park } from './status.ts';
 
 /** Everything one attempt has at hand, from its claim to its outcome. */
@@ -40,6 +40,8 @@ export interface Trial {
   report: Reporter;
   /** `preparing` and `starting` tell whether the paid call may have been made; the others come after it. */
   phase: 'preparing' | 'starting' | 'watching' | 'collecting';
+  /** Where the vendor's job is found again, once it is known. */
+  handle: Handle | undefined;
 }
 
 /** One attempt, as one sentence of steps. It never throws: every outcome is written, or somebody else's to write. */
@@ -130,6 +132,7 @@ async function openTrial(
     context,
     report,
     phase: 'preparing',
+    handle: (attempt?.handle as Handle | null) ?? undefined,
   };
 }
 
@@ -218,7 +221,7 @@ export async function complete(trial: Trial, answer: unknown): Promise<void> {
   const used = usage && creditsFor(usage, trial.target.prices);
   const ended = await finish(core, task, {
     status: 'COMPLETED',
-    result: withAssets(trial.type.result.parse(result), assets),
+    result: placeAssets(trial.type, trial.type.result.parse(result), assets),
     charge: Math.min(used ?? trial.target.quote, trial.target.quote),
     basis: used == null ? 'QUOTE' : 'USAGE',
     usage,
@@ -242,22 +245,4 @@ export async function unlessStopped<Value>(trial: Trial, work: Promise<Value>): 
     signal.removeEventListener('abort', stop);
     work.catch(() => {});
   }
-}
-
-/** `{ output: 1 }` → `{ assetId: … }`, anywhere in a result. */
-function withAssets(value: unknown, assets: string[]): unknown {
-  if (Array.isArray(value)) return value.map((each) => withAssets(each, assets));
-  if (value === null || typeof value !== 'object') return value;
-  const keys = Object.keys(value);
-  if (keys.length === 1 && keys[0] === 'output') {
-    const assetId = assets[(value as { output: number }).output];
-    if (!assetId)
-      throw new AdapterFailure({
-        class: 'bug',
-        code: 'NO_OUTPUT',
-        message: 'the result names an output that is not there',
-      });
-    return { assetId };
-  }
-  return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, withAssets(each, assets)]));
 }

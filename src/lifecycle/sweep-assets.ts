@@ -20,11 +20,11 @@ interface Sweep {
 }
 
 const orphans: Sweep = {
-  // created_at ahead: reserved until then. A key that a row claims after all is no orphan.
-  due: `SELECT key, EXISTS (SELECT FROM asset WHERE asset.key = orphan.key) AS claimed FROM orphan WHERE created_at <= now()
+  // A key that a row claims after all is no orphan.
+  due: `SELECT key, EXISTS (SELECT FROM asset WHERE asset.key = orphan.key) AS claimed FROM orphan WHERE due_at <= now()
     ORDER BY created_at LIMIT $1 FOR UPDATE SKIP LOCKED`,
   done: 'DELETE FROM orphan WHERE key = ANY($1)',
-  later: `UPDATE orphan SET created_at = now() + interval '5 minutes' WHERE key = ANY($1)`,
+  later: `UPDATE orphan SET due_at = now() + interval '5 minutes' WHERE key = ANY($1)`,
 };
 
 const uploads: Sweep = {

@@ -80,11 +80,6 @@ export function isTaskType(value: unknown): value is TaskType<any, any> {
   return typeof value === 'object' && value !== null && marker in value;
 }
 
-/** True when a result of this type holds files, so that success without an output is a failure. */
-export function givesFiles(type: TaskType<any, any>): boolean {
-  return JSON.stringify(z.toJSONSchema(type.result)).includes('"graphql":"Asset"');
-}
-
 /** Zod fields whose meaning GraphQL needs to know. Chain `.describe(...)`, `.optional()`, `.default(...)` as usual. */
 export const fields = {
   /** A whole number within ±(2^53−1): GraphQL `SafeInt`. */

@@ -8,9 +8,17 @@ export const generateCharacterVoice = defineTaskType({
   input: z.object({
     text: z.string().min(1).max(10_000).describe('What is said; 1 to 10,000 characters.'),
     voice: z.string().max(200).optional().describe("The provider's name of a voice. Default: the provider's own."),
-    language: z.string().max(35).regex(/^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$/, 'must be a BCP 47 tag, as en or pt-BR').optional().describe('BCP 47 tag, as "en" or "pt-BR". Default: the voice\'s own.'),
+    language: z
+      .string()
+      .max(35)
+      .regex(/^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$/, 'must be a BCP 47 tag, as en or pt-BR')
+      .optional()
+      .describe('BCP 47 tag, as "en" or "pt-BR". Default: the voice\'s own.'),
     speed: z.number().min(0.25).max(4).default(1).describe('1 is natural; 0.25 to 4.'),
-    options: fields.options().optional().describe("The model's own options, checked against its schema in `providers`."),
+    options: fields
+      .options()
+      .optional()
+      .describe("The model's own options, checked against its schema in `providers`."),
   }),
   result: z.object({
     audio: fields.asset().describe('The recording.'),

@@ -11,10 +11,22 @@ export const generateImage = defineTaskType({
     width: z.int().min(64).max(4096).default(1024).describe('Pixels, 64 to 4096.'),
     height: z.int().min(64).max(4096).default(1024).describe('Pixels, 64 to 4096.'),
     count: z.int().min(1).max(8).default(1).describe('How many images, 1 to 8.'),
-    seed: fields.safeInt().optional().describe('The same seed and input give the same image where the model can. Default: chosen once per task.'),
-    referenceImages: fields.urls(8).optional().describe('http(s) URLs of images to go by; at most 8, together with referenceAssetIds.'),
-    referenceAssetIds: fields.assetIds(8).optional().describe('Assets to go by; at most 8, together with referenceImages.'),
-    options: fields.options().optional().describe("The model's own options, checked against its schema in `providers`."),
+    seed: fields
+      .safeInt()
+      .optional()
+      .describe('The same seed and input give the same image where the model can. Default: chosen once per task.'),
+    referenceImages: fields
+      .urls(8)
+      .optional()
+      .describe('http(s) URLs of images to go by; at most 8, together with referenceAssetIds.'),
+    referenceAssetIds: fields
+      .assetIds(8)
+      .optional()
+      .describe('Assets to go by; at most 8, together with referenceImages.'),
+    options: fields
+      .options()
+      .optional()
+      .describe("The model's own options, checked against its schema in `providers`."),
   }),
   result: z.object({
     images: z.array(fields.asset()).describe('As many as `count` asked for.'),

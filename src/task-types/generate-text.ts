@@ -7,11 +7,26 @@ export const generateText = defineTaskType({
   longestRunSeconds: 60,
   input: z.object({
     prompt: z.string().min(1).max(100_000).describe('1 to 100,000 characters.'),
-    system: z.string().max(100_000).optional().describe('Instructions that stand above the prompt; at most 100,000 characters.'),
-    maxTokens: z.int().min(1).max(100_000).optional().describe('The longest answer in tokens, 1 to 100,000. Default: 1,024.'),
+    system: z
+      .string()
+      .max(100_000)
+      .optional()
+      .describe('Instructions that stand above the prompt; at most 100,000 characters.'),
+    maxTokens: z
+      .int()
+      .min(1)
+      .max(100_000)
+      .optional()
+      .describe('The longest answer in tokens, 1 to 100,000. Default: 1,024.'),
     temperature: z.number().min(0).max(2).optional().describe("0 to 2. Default: the model's own."),
-    responseSchema: fields.json().optional().describe('A JSON Schema; the answer then also stands parsed in `result.json`.'),
-    options: fields.options().optional().describe("The model's own options, checked against its schema in `providers`."),
+    responseSchema: fields
+      .json()
+      .optional()
+      .describe('A JSON Schema; the answer then also stands parsed in `result.json`.'),
+    options: fields
+      .options()
+      .optional()
+      .describe("The model's own options, checked against its schema in `providers`."),
   }),
   result: z.object({
     text: z.string().describe('The whole answer.'),

@@ -20,7 +20,12 @@ const builtIn = {
 /** The task types that come with Atelier. A new one is one file in this folder and one line above. */
 export const builtInTaskTypes: TaskType<any, any>[] = Object.values(builtIn);
 
-type BuiltIn = { [Name in keyof typeof builtIn]: { input: TaskInput<(typeof builtIn)[Name]>; result: TaskResult<(typeof builtIn)[Name]> } };
+type BuiltIn = {
+  [Name in keyof typeof builtIn]: {
+    input: TaskInput<(typeof builtIn)[Name]>;
+    result: TaskResult<(typeof builtIn)[Name]>;
+  };
+};
 
 declare module '../sdk/adapter.ts' {
   interface TaskTypes extends BuiltIn {}

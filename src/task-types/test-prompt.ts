@@ -8,13 +8,22 @@ export const testPrompt = defineTaskType({
   input: z.object({
     template: z.string().min(1).max(100_000).describe('A prompt with {{variables}}; 1 to 100,000 characters.'),
     variables: fields.json().optional().describe('An object: the value of each variable.'),
-    system: z.string().max(100_000).optional().describe('Instructions that stand above the prompt; at most 100,000 characters.'),
+    system: z
+      .string()
+      .max(100_000)
+      .optional()
+      .describe('Instructions that stand above the prompt; at most 100,000 characters.'),
     expectations: z
       .array(z.string().min(1).max(1_000))
       .max(50)
       .optional()
-      .describe('What the answer must hold, each judged on its own; at most 50 of 1,000 characters. `/…/flags` is a regular expression, `!` before one negates it, anything else must occur, ignoring case.'),
-    options: fields.options().optional().describe("The model's own options, checked against its schema in `providers`."),
+      .describe(
+        'What the answer must hold, each judged on its own; at most 50 of 1,000 characters. `/…/flags` is a regular expression, `!` before one negates it, anything else must occur, ignoring case.',
+      ),
+    options: fields
+      .options()
+      .optional()
+      .describe("The model's own options, checked against its schema in `providers`."),
   }),
   result: z.object({
     rendered: z.string().describe('The template with its variables filled in; a missing one stays as it was written.'),
@@ -31,7 +40,8 @@ export const testPrompt = defineTaskType({
       .describe('One for each expectation, in their order.'),
   }),
   check: (input) =>
-    input.variables !== undefined && (typeof input.variables !== 'object' || input.variables === null || Array.isArray(input.variables))
+    input.variables !== undefined &&
+    (typeof input.variables !== 'object' || input.variables === null || Array.isArray(input.variables))
       ? [{ path: ['variables'], message: 'must be a JSON object, as {"name": "Ada"}' }]
       : [],
   estimate: () => [{ unit: 'run', quantity: 1 }],

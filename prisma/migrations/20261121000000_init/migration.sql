@@ -256,7 +256,7 @@ CREATE TABLE "upload" (
 -- CreateTable
 CREATE TABLE "orphan" (
     "key" TEXT NOT NULL,
-    "created_at" TIMESTAMPTZ(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    "due_at" TIMESTAMPTZ(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
 
     CONSTRAINT "orphan_pkey" PRIMARY KEY ("key")
 );
