@@ -40,7 +40,8 @@ export function openBus(options: { url: string; prefix: string; log: Log }): Bus
       subscribed.catch((error) => options.log.warn({ err: error, channel }, 'a wake-up channel is not heard'));
       await Promise.race([subscribed, pause(patienceMs, undefined, { ref: false })]);
       return () => {
-        subscribed.then((id) => pubsub.unsubscribe(id)).catch(() => {});
+        // While Redis is away the command would wait, and end as an unhandled rejection when the connection is given up.
+        subscribed.then((id) => subscriber.status === 'ready' && pubsub.unsubscribe(id)).catch(() => {});
       };
     },
     onReturn(call) {
@@ -54,6 +55,9 @@ export function openBus(options: { url: string; prefix: string; log: Log }): Bus
       await publisher.ping();
     },
     async close() {
+      // QUIT waits behind what was unsubscribed a moment ago; cut off, that would end as an unhandled rejection.
+      if (subscriber.status === 'ready')
+        await Promise.race([subscriber.quit().catch(() => {}), pause(patienceMs, undefined, { ref: false })]);
       publisher.disconnect();
       subscriber.disconnect();
     },

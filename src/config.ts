@@ -98,6 +98,14 @@ const variables = {
     .default('atelier')
     .describe('Begins every Redis key and channel.'),
   ATELIER_POOL_SIZE: whole(2, 200).default(16).describe('Postgres connections per process.'),
+  ATELIER_URL: z
+    .url({ protocol: /^https?$/ })
+    .optional()
+    .describe('Where `atelier task` finds the API. Default: `atelier start` in the same folder.'),
+  ATELIER_API_KEY: z
+    .string()
+    .optional()
+    .describe('The key that `atelier task` uses. Default: the development key of `atelier start` in the same folder.'),
   LOG_LEVEL: z
     .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
     .default('info')

@@ -22,7 +22,7 @@ interface Sweep {
 const orphans: Sweep = {
   // A key that a row claims after all is no orphan.
   due: `SELECT key, EXISTS (SELECT FROM asset WHERE asset.key = orphan.key) AS claimed FROM orphan WHERE due_at <= now()
-    ORDER BY created_at LIMIT $1 FOR UPDATE SKIP LOCKED`,
+    ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED`,
   done: 'DELETE FROM orphan WHERE key = ANY($1)',
   later: `UPDATE orphan SET due_at = now() + interval '5 minutes' WHERE key = ANY($1)`,
 };

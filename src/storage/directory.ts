@@ -16,12 +16,12 @@ export function openDirectory(
   options: { publicUrl(): string; secret: string; corsOrigins: string[] },
 ): Storage {
   const root = resolve(directory);
-  const store = async (key: string, source: Readable): Promise<void> =>
+  const store = async (key: string, source: () => Readable): Promise<void> =>
     writeWhole(pathOf(root, key), join(root, temporaryFolder), source);
 
   return {
     async put(key, file) {
-      await store(key, createReadStream(file));
+      await store(key, () => createReadStream(file));
     },
     async get(key) {
       const handle = await open(pathOf(root, key)).catch((cause) => {
@@ -86,13 +86,16 @@ function pathOf(root: string, key: string): string {
   return join(root, key);
 }
 
-/** Readers see the old file or the new one, also when the machine dies in between. */
-async function writeWhole(path: string, temporary: string, source: Readable): Promise<void> {
+/**
+ * Readers see the old file or the new one, also when the machine dies in between.
+ * @param source opened only when somebody listens: an error before that would end the process.
+ */
+async function writeWhole(path: string, temporary: string, source: () => Readable): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
   await mkdir(temporary, { recursive: true });
   const draft = join(temporary, randomUUID());
   try {
-    await pipeline(source, createWriteStream(draft, { flush: true }));
+    await pipeline(source(), createWriteStream(draft, { flush: true }));
     await rename(draft, path);
     await syncFolder(dirname(path));
   } catch (cause) {

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { pipeline, type Readable, Transform } from 'node:stream';
+import { Readable } from 'node:stream';
 import send from 'send';
 import { type SignedFacts, verifyUrl } from './sign.ts';
 
@@ -10,10 +10,13 @@ export interface FilesOptions {
   /** Origins of browsers that may call; `*` = all. */
   corsOrigins: string[];
   /** Stores an upload, whole or not at all. */
-  store(key: string, source: Readable): Promise<void>;
+  store(key: string, source: () => Readable): Promise<void>;
 }
 
-/** GET and HEAD (ranges, conditions) of a signed URL, PUT of a signed upload, and the browser's OPTIONS before them. */
+/**
+ * GET and HEAD (ranges, conditions) of a signed URL, PUT of a signed upload, and the browser's OPTIONS before them.
+ * Rejects when an upload cannot be stored; nothing is answered then.
+ */
 export async function answerFiles(
   request: IncomingMessage,
   response: ServerResponse,
@@ -71,27 +74,25 @@ async function receive(
     return say(response, 403, `Send the header Content-Type: ${facts.type}.`, { connection: 'close' });
   if (declared !== undefined && Number(declared) !== size)
     return say(response, 403, `Send exactly ${size} bytes, not ${declared}.`, { connection: 'close' });
-  let seen = 0;
-  const exact = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      seen += chunk.length;
-      done(seen > size ? new WrongSize() : null, chunk);
-    },
-    flush: (done) => done(seen === size ? null : new WrongSize()),
-  });
   try {
-    await options.store(
-      facts.key,
-      pipeline(request, exact, () => {}),
-    );
+    await options.store(facts.key, () => Readable.from(exactly(request, size)));
     response.writeHead(200).end();
   } catch (error) {
-    if (!(error instanceof WrongSize)) {
-      if (!response.destroyed) say(response, 500, 'The file could not be stored. Try again.', { connection: 'close' });
-      throw error;
-    }
-    say(response, 403, `Send exactly ${size} bytes.`, { connection: 'close' });
+    if (error instanceof WrongSize) return say(response, 403, `Send exactly ${size} bytes.`, { connection: 'close' });
+    const clientLeft = request.destroyed && !request.complete;
+    if (!clientLeft) throw error;
   }
+}
+
+async function* exactly(request: IncomingMessage, size: number): AsyncIterable<Buffer> {
+  let seen = 0;
+  // Destroying the request would take the connection with it, and the answer.
+  for await (const chunk of request.iterator({ destroyOnReturn: false })) {
+    seen += chunk.length;
+    if (seen > size) throw new WrongSize();
+    yield chunk;
+  }
+  if (seen < size) throw new WrongSize();
 }
 
 class WrongSize extends Error {}

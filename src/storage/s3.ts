@@ -23,6 +23,8 @@ const maxParts = 10_000;
 
 /** A bucket on AWS or on any S3-compatible server. */
 export function openS3(config: Config, bucket: string): Storage {
+  // Which Node releases this works with is said by our own package.json; the SDK would warn of its future ones on stderr.
+  process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= 'true';
   const connect = (endpoint: string | undefined) =>
     new S3Client({
       region: config.S3_REGION,

@@ -1,0 +1,44 @@
+import { brandWithType } from '@pothos/core';
+import type { Task } from '../db.ts';
+import { type IdKind, parseId } from '../id.ts';
+import { findAccount } from './account.ts';
+import { findApiKey } from './api-key.ts';
+import { findAsset } from './asset.ts';
+import type { GraphContext } from './context.ts';
+import type { Graph } from './graph.ts';
+import { findLedgerEntry } from './ledger.ts';
+import { findProject } from './project.ts';
+import { findTask } from './task.ts';
+import { findDelivery } from './webhook-delivery.ts';
+
+/** How each kind is found, for this caller: null when there is none, or none for him. */
+const finders: Partial<Record<IdKind, (context: GraphContext, id: string) => Promise<object | null>>> = {
+  Task: findTask,
+  Asset: findAsset,
+  WebhookDelivery: findDelivery,
+  Account: findAccount,
+  Project: findProject,
+  ApiKey: findApiKey,
+  LedgerEntry: findLedgerEntry,
+};
+
+export function addNode({ builder, Node, taskTypes }: Graph): void {
+  builder.queryField('node', (t) =>
+    t.field({
+      type: Node,
+      nullable: true,
+      description:
+        'Anything by its id; null when there is no such thing for this caller. Needs the scope of the thing: tasks:read, or account for accounts, keys and the ledger.',
+      args: { id: t.arg.id({ required: true, description: 'The id of anything that implements Node.' }) },
+      resolve: async (_root, { id }, context) => {
+        const kind = parseId(id)?.kind;
+        const row = kind ? await finders[kind]?.(context, id) : null;
+        if (!row || !kind) return null;
+        const member = kind === 'Task' && taskTypes.find(({ type }) => type.name === (row as Task).type);
+        const name = member ? `${member.name}Task` : kind;
+        brandWithType(row, name as never);
+        return row;
+      },
+    }),
+  );
+}

@@ -1,0 +1,45 @@
+import type { GraphQLSchema } from 'graphql';
+import type { Registry } from '../registry.ts';
+import { addAccount } from './account.ts';
+import { addApiKey } from './api-key.ts';
+import { addAsset } from './asset.ts';
+import { addBaseTask } from './base-task.ts';
+import { addCreateTask } from './create-task.ts';
+import { addEndTask } from './end-task.ts';
+import { createGraph } from './graph.ts';
+import { addHealth } from './health.ts';
+import { addLane } from './lane.ts';
+import { addLedger } from './ledger.ts';
+import { addNode } from './node.ts';
+import { addPrice } from './price.ts';
+import { addProject } from './project.ts';
+import { addProvider } from './provider.ts';
+import { addRoute } from './route.ts';
+import { addTasks } from './task.ts';
+import { addTaskEvents } from './task-event.ts';
+import { addWebhookDelivery } from './webhook-delivery.ts';
+
+/**
+ * The public face for a set of task types and adapters.
+ * @throws ConfigError for a task type that does not fit into it; the message names the type and the field.
+ */
+export function buildSchema(registry: Registry): GraphQLSchema {
+  const graph = createGraph(registry);
+  addProject(graph);
+  addAccount(graph);
+  addApiKey(graph);
+  addLedger(graph);
+  addAsset(graph);
+  addWebhookDelivery(graph);
+  addBaseTask(graph);
+  const filter = addTasks(graph);
+  addTaskEvents(graph, filter);
+  addCreateTask(graph);
+  addEndTask(graph, filter);
+  addPrice(graph);
+  addRoute(graph);
+  addProvider(graph);
+  addHealth(graph, addLane(graph));
+  addNode(graph);
+  return graph.builder.toSchema();
+}
