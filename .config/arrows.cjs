@@ -1,5 +1,6 @@
 // The arrows between the rooms of the house: data flows one way, and this file holds it.
-const leaves = '^src/(config|errors|db|redis|log|id|bus|outbound|timer|project-path)\\.ts$|^src/(outbound|storage|generated)/';
+const leaves =
+  '^src/(config|errors|db|redis|log|id|bus|outbound|timer|project-path)\\.ts$|^src/(outbound|storage|generated)/';
 const own = '^(src|adapters)/';
 
 /** What a room may reach besides itself and the leaves; everything else of ours is refused. */
@@ -10,28 +11,67 @@ const rooms = [
   { from: '^src/registry\\.ts$', to: ['^src/sdk/', '^src/task-types/', '^adapters/[^/]+/adapter\\.ts$'] },
   { from: '^src/core\\.ts$', to: ['^src/sdk/', '^src/registry\\.ts$'] },
   { from: '^src/lifecycle/', to: ['^src/core\\.ts$', '^src/registry\\.ts$', '^src/task-types/', '^src/sdk/'] },
-  { from: '^src/access\\.ts$', to: ['^src/core\\.ts$'] },
-  { from: '^src/health\\.ts$', to: ['^src/core\\.ts$', '^src/lifecycle/'] },
+  { from: '^src/(access|key|known-keys)\\.ts$', to: ['^src/core\\.ts$', '^src/(access|key|known-keys)\\.ts$'] },
+  {
+    from: '^src/(health|metrics|streams)\\.ts$',
+    to: ['^src/(core|access|health|metrics|streams)\\.ts$', '^src/lifecycle/'],
+  },
   { from: '^src/webhooks/', to: ['^src/core\\.ts$', '^src/registry\\.ts$', '^src/lifecycle/', '^src/sdk/'] },
   {
     from: '^src/graph/',
-    to: ['^src/(core|access|health|registry)\\.ts$', '^src/lifecycle/', '^src/webhooks/', '^src/task-types/', '^src/sdk/'],
+    to: [
+      '^src/(core|access|health|metrics|streams|registry)\\.ts$',
+      '^src/lifecycle/',
+      '^src/webhooks/',
+      '^src/task-types/',
+      '^src/sdk/',
+    ],
   },
-  { from: '^src/server\\.ts$', to: ['^src/(core|access|health)\\.ts$', '^src/graph/', '^src/webhooks/', '^src/lifecycle/', '^src/server/'] },
-  { from: '^src/worker\\.ts$', to: ['^src/(core|registry|health)\\.ts$', '^src/lifecycle/', '^src/webhooks/', '^src/task-types/'] },
+  {
+    from: '^src/server\\.ts$',
+    to: [
+      '^src/(core|access|health|metrics|streams)\\.ts$',
+      '^src/graph/',
+      '^src/webhooks/',
+      '^src/lifecycle/',
+      '^src/server/',
+    ],
+  },
+  {
+    from: '^src/worker\\.ts$',
+    to: ['^src/(core|registry|health)\\.ts$', '^src/lifecycle/', '^src/webhooks/', '^src/task-types/'],
+  },
   { from: '^src/embedded/', to: [] },
 ];
 
 module.exports = {
   forbidden: [
-    { name: 'no-circles', severity: 'error', from: {}, to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } } },
-    { name: 'graph-is-for-the-server', severity: 'error', from: { path: own, pathNot: '^src/(graph/|server\\.ts)' }, to: { path: '^src/graph/', pathNot: '^src/graph/print' } },
-    { name: 'one-file-knows-bee-queue', severity: 'error', from: { path: own, pathNot: '^src/lifecycle/queue\\.ts$' }, to: { path: 'node_modules/bee-queue' } },
+    {
+      name: 'no-circles',
+      severity: 'error',
+      from: {},
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    },
+    {
+      name: 'graph-is-for-the-server',
+      severity: 'error',
+      from: { path: own, pathNot: '^src/(graph/|server\\.ts)' },
+      to: { path: '^src/graph/', pathNot: '^src/graph/print' },
+    },
+    {
+      name: 'one-file-knows-bee-queue',
+      severity: 'error',
+      from: { path: own, pathNot: '^src/lifecycle/queue\\.ts$' },
+      to: { path: 'node_modules/bee-queue' },
+    },
     ...rooms.map((room) => ({
       name: `arrows-of ${room.from}`,
       severity: 'error',
       from: { path: room.from, pathNot: '\\.test\\.ts$' },
-      to: { path: own, pathNot: [room.from.replace('([^/]+)', '$1'), ...room.to, ...(room.leaves === false ? [] : [leaves])] },
+      to: {
+        path: own,
+        pathNot: [room.from.replace('([^/]+)', '$1'), ...room.to, ...(room.leaves === false ? [] : [leaves])],
+      },
     })),
   ],
   options: {

@@ -26,6 +26,9 @@ export interface Database {
   close(): Promise<void>;
 }
 
+/** No statement here takes as long on a database that is well. */
+const queryTimeoutMs = 5_000;
+
 const types = {
   // int8 as Prisma gives it, so that raw rows can stand for Prisma's.
   getTypeParser: ((oid: number, format?: never) =>
@@ -37,6 +40,8 @@ export function connectDatabase(url: string, options: { poolSize: number; log: L
     connectionString: url,
     max: options.poolSize,
     connectionTimeoutMillis: 5_000,
+    // A server that hangs must not hang its callers.
+    query_timeout: queryTimeoutMs,
     idleTimeoutMillis: 30_000,
     application_name: 'atelier',
     types,

@@ -1,6 +1,7 @@
 import type { Task } from '../db.ts';
 import { toId } from '../id.ts';
 import type { FrozenTarget } from '../lifecycle/plan.ts';
+import { mapFiles } from '../lifecycle/result.ts';
 import type { TaskError } from '../lifecycle/status.ts';
 import { usualDurationMs } from './duration.ts';
 import { badRequest } from './error.ts';
@@ -229,16 +230,12 @@ function addMember(
         select: { assets: true },
         description: 'What it gave; null until COMPLETED.',
         resolve: ({ result, assets }) =>
-          withAssets(result, new Map(assets.map((asset) => [asset.id, asset]))) as Record<string, unknown> | null,
+          mapFiles(
+            type,
+            result,
+            ({ assetId }: { assetId: string }) => assets.find((asset) => asset.id === assetId) ?? null,
+          ) as Record<string, unknown> | null,
       }),
     }),
   });
-}
-
-/** A stored result names its files as `{ assetId }`; clients see the asset. */
-function withAssets(value: unknown, assets: Map<string, object>): unknown {
-  if (Array.isArray(value)) return value.map((each) => withAssets(each, assets));
-  if (value === null || typeof value !== 'object') return value;
-  if ('assetId' in value) return assets.get(String(value.assetId)) ?? null;
-  return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, withAssets(each, assets)]));
 }

@@ -90,7 +90,7 @@ export async function planTask(core: Core, caller: Caller, request: TaskRequest)
     ...checkText({ tags: request.tags, metadata: request.metadata }, []),
   ];
   if (issues.length > 0) throw validation(issues);
-  const parsed = type.input.strict().safeParse(request.input);
+  const parsed = type.input.safeParse(request.input);
   if (!parsed.success)
     throw validation(
       parsed.error.issues.map((issue: z.core.$ZodIssue) => ({

@@ -1,4 +1,4 @@
-import { AdapterFailure, type TaskType, z } from '../sdk/index.ts';
+import { type TaskType, z } from '../sdk/index.ts';
 
 /** The part of a JSON Schema that says where a result holds files. */
 interface Schema {
@@ -14,41 +14,32 @@ export function givesFiles(type: TaskType<any, any>): boolean {
 }
 
 /**
- * A result as it is kept: `{ output: 1 }` becomes `{ assetId: … }` where, and only where, the type's schema has a file.
- * @param assets ids by the outputs' places.
- * @throws AdapterFailure when the result names an output that is not there.
+ * A result with its files replaced, where, and only where, the type's schema has one: JSON that a model wrote may look like
+ * a file and is none. Adapters give `{ output: 1 }`, kept is `{ assetId: … }`, clients see an asset.
  */
-export function placeAssets(type: TaskType<any, any>, result: unknown, assets: string[]): unknown {
-  return place(schemaOf(type), result, assets);
+export function mapFiles<File>(type: TaskType<any, any>, result: unknown, map: (file: File) => unknown): unknown {
+  return mapBy(schemaOf(type), result, map);
 }
 
-const schemaOf = (type: TaskType<any, any>): Schema => z.toJSONSchema(type.result) as Schema;
+const schemas = new WeakMap<TaskType<any, any>, Schema>();
+
+function schemaOf(type: TaskType<any, any>): Schema {
+  const schema = schemas.get(type) ?? (z.toJSONSchema(type.result) as Schema);
+  schemas.set(type, schema);
+  return schema;
+}
 
 function holdsFiles(schema: Schema): boolean {
-  const inner = [
-    ...Object.values(schema.properties ?? {}),
-    ...(schema.items ? [schema.items] : []),
-    ...(schema.anyOf ?? []),
-  ];
-  return schema.graphql === 'Asset' || inner.some(holdsFiles);
+  const inner = [...Object.values(schema.properties ?? {}), schema.items ?? {}, ...(schema.anyOf ?? [])];
+  return schema.graphql === 'Asset' || (Object.keys(schema).length > 0 && inner.some(holdsFiles));
 }
 
-function place(schema: Schema, value: unknown, assets: string[]): unknown {
+function mapBy<File>(schema: Schema, value: unknown, map: (file: File) => unknown): unknown {
   if (value === null || typeof value !== 'object' || !holdsFiles(schema)) return value;
-  if (schema.graphql === 'Asset') {
-    const assetId = assets[(value as { output: number }).output];
-    if (!assetId)
-      throw new AdapterFailure({
-        class: 'bug',
-        code: 'NO_OUTPUT',
-        message: 'the result names an output that is not there',
-      });
-    return { assetId };
-  }
+  if (schema.graphql === 'Asset') return map(value as File);
   const chosen = schema.anyOf?.find(holdsFiles);
-  if (chosen) return place(chosen, value, assets);
-  if (Array.isArray(value)) return value.map((each) => place(schema.items ?? {}, each, assets));
-  return Object.fromEntries(
-    Object.entries(value).map(([key, each]) => [key, place(schema.properties?.[key] ?? {}, each, assets)]),
-  );
+  if (chosen) return mapBy(chosen, value, map);
+  if (Array.isArray(value)) return value.map((each) => mapBy(schema.items ?? {}, each, map));
+  const entries = Object.entries(value).map(([key, each]) => [key, mapBy(schema.properties?.[key] ?? {}, each, map)]);
+  return Object.fromEntries(entries);
 }

@@ -21,7 +21,7 @@ import type { Lease } from './lease.ts';
 import { type FrozenTarget, providerInput } from './plan.ts';
 import { creditsFor } from './prices.ts';
 import { openReporter, type Reporter } from './report.ts';
-import { givesFiles, placeAssets } from './result.ts';
+import { givesFiles, mapFiles } from './result.ts';
 import { announceCall, finish, park } from './status.ts';
 
 /** Everything one attempt has at hand, from its claim to its outcome. */
@@ -221,7 +221,7 @@ export async function complete(trial: Trial, answer: unknown): Promise<void> {
   const used = usage && creditsFor(usage, trial.target.prices);
   const ended = await finish(core, task, {
     status: 'COMPLETED',
-    result: placeAssets(trial.type, trial.type.result.parse(result), assets),
+    result: mapFiles(trial.type, trial.type.result.parse(result), (file: { output: number }) => placed(file, assets)),
     charge: Math.min(used ?? trial.target.quote, trial.target.quote),
     basis: used == null ? 'QUOTE' : 'USAGE',
     usage,
@@ -245,4 +245,14 @@ export async function unlessStopped<Value>(trial: Trial, work: Promise<Value>): 
     signal.removeEventListener('abort', stop);
     work.catch(() => {});
   }
+}
+
+function placed({ output }: { output: number }, assets: string[]): { assetId: string } {
+  const assetId = assets[output];
+  if (assetId) return { assetId };
+  throw new AdapterFailure({
+    class: 'bug',
+    code: 'NO_OUTPUT',
+    message: `the result names output ${output}, and there are ${assets.length}`,
+  });
 }

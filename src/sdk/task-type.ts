@@ -72,7 +72,8 @@ export function defineTaskType<Input extends z.ZodObject, Result extends z.ZodOb
     for (const field of [file.urls, file.assetIds])
       if (!type.input.shape[field]) fail(`files names "${field}", which the input lacks`);
   }
-  return Object.freeze(Object.assign({}, type, { [marker]: true }));
+  // A field that nobody reads is a mistake, also where no GraphQL has refused it before.
+  return Object.freeze(Object.assign({}, type, { input: type.input.strict() as unknown as Input, [marker]: true }));
 }
 
 /** True for what {@link defineTaskType} made, also by another copy of this module. */

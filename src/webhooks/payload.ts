@@ -2,6 +2,7 @@ import type { Core } from '../core.ts';
 import type { Asset, Task, WebhookDelivery } from '../db.ts';
 import { toId } from '../id.ts';
 import { signAsset } from '../lifecycle/assets.ts';
+import { mapFiles } from '../lifecycle/result.ts';
 
 const urlExpiresInSeconds = 24 * 3600;
 
@@ -20,6 +21,7 @@ export async function taskPayload(core: Core, delivery: WebhookDelivery): Promis
   ]);
   const task = tasks[0];
   if (!task) throw new Error('the task of this webhook was deleted');
+  const type = core.registry.taskType(task.type);
   const assets = new Map(await Promise.all(rows.map(async (row) => [row.id, await graphAsset(core, row)] as const)));
   const error = task.error as { code: string; message: string; retryable: boolean; providerRequestId?: string } | null;
   return JSON.stringify({
@@ -31,7 +33,9 @@ export async function taskPayload(core: Core, delivery: WebhookDelivery): Promis
       task_type: task.type,
       status: task.status,
       progress: task.progress,
-      result: withAssets(task.result, assets),
+      result: type
+        ? mapFiles(type, task.result, ({ assetId }: { assetId: string }) => assets.get(assetId) ?? null)
+        : task.result,
       error: error && {
         code: error.code,
         message: error.message,
@@ -52,8 +56,6 @@ export async function taskPayload(core: Core, delivery: WebhookDelivery): Promis
   });
 }
 
-type GraphAsset = Awaited<ReturnType<typeof graphAsset>>;
-
 async function graphAsset(core: Core, asset: Asset) {
   return {
     id: toId('Asset', asset.id),
@@ -66,14 +68,4 @@ async function graphAsset(core: Core, asset: Asset) {
     durationMs: asset.durationMs === null ? null : Number(asset.durationMs),
     url: await signAsset(core, asset, urlExpiresInSeconds),
   };
-}
-
-/** Stored results name their files as `{ assetId }`. */
-function withAssets(value: unknown, assets: Map<string, GraphAsset>): unknown {
-  if (Array.isArray(value)) return value.map((inner) => withAssets(inner, assets));
-  if (typeof value !== 'object' || value === null) return value;
-  const entries = Object.entries(value);
-  const [first, ...others] = entries;
-  if (first?.[0] === 'assetId' && others.length === 0) return assets.get(String(first[1])) ?? value;
-  return Object.fromEntries(entries.map(([key, inner]) => [key, withAssets(inner, assets)]));
 }

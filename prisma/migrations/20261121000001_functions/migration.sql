@@ -293,6 +293,9 @@ BEGIN
   UPDATE attempt SET phase = 'ended', ended_at = clock_timestamp(), error = nullif(p->'error', 'null'), usage = nullif(p->'usage', 'null')
     WHERE task_id = p_id AND number = v_task.attempt AND ended_at IS NULL;
   PERFORM task_event_add(v_task, 'status_changed', jsonb_build_object('status', v_task.status, 'previous', v_previous));
+  -- What earlier attempts left half-made is nobody's.
+  WITH gone AS (DELETE FROM asset WHERE task_id = p_id AND attempt < v_task.attempt RETURNING key)
+    INSERT INTO orphan (key) SELECT key FROM gone ON CONFLICT DO NOTHING;
   IF v_task.callback_url IS NOT NULL THEN
     INSERT INTO webhook_delivery (account_id, task_id, sequence, url, type, next_attempt_at)
       VALUES (v_task.account_id, p_id, v_task.last_seq, v_task.callback_url, 'task.' || lower(v_task.status), clock_timestamp());
