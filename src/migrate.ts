@@ -21,7 +21,8 @@ export async function migrate(databaseUrl: string): Promise<string[]> {
   await lock.connect();
   try {
     await lock.query('select pg_advisory_lock($1)', [advisoryLock]);
-    const engine = await loadEngine(databaseUrl);
+    await forgetInterrupted(lock);
+    const engine = await openEngine(databaseUrl);
     try {
       const { appliedMigrationNames } = await engine.applyMigrations({ migrationsList: readMigrations(), filters });
       return appliedMigrationNames;
@@ -37,7 +38,7 @@ export async function migrate(databaseUrl: string): Promise<string[]> {
 export async function schemaScript(databaseUrl: string): Promise<string> {
   const path = projectPath('prisma/schema.prisma');
   const content = readFileSync(path, 'utf8');
-  const engine = await loadEngine(databaseUrl, [[path, content]]);
+  const engine = await openEngine(databaseUrl, [[path, content]]);
   try {
     const to = { tag: 'schemaDatamodel' as const, files: [{ path, content }] };
     return (await engine.diff({ from: { tag: 'empty' }, to, script: true, exitCode: null, filters })).stdout ?? '';
@@ -51,7 +52,20 @@ declare const WebAssembly: {
   instantiate(bytes: Uint8Array, imports: object): Promise<{ instance: { exports: { __wbindgen_start(): void } } }>;
 };
 
-async function loadEngine(databaseUrl: string, datamodels?: [string, string][]) {
+type Engine = typeof import('@prisma/schema-engine-wasm').SchemaEngine;
+
+/** Once a process: the package's JavaScript half holds one WebAssembly half only. */
+let engineClass: Promise<Engine> | undefined;
+
+async function openEngine(databaseUrl: string, datamodels?: [string, string][]) {
+  engineClass ??= loadEngine();
+  // The engine never closes its pool: connections must go by themselves, or the process stays for them.
+  const pool = new PrismaPg({ connectionString: databaseUrl, idleTimeoutMillis: 1 });
+  const adapter = bindMigrationAwareSqlAdapterFactory(wholeScripts(pool));
+  return (await engineClass).new({ datamodels }, () => {}, adapter);
+}
+
+async function loadEngine(): Promise<Engine> {
   // Node 20 cannot import .wasm, which the package's own entry does, so its two halves are joined by hand.
   const require = createRequire(import.meta.url);
   const folder = dirname(require.resolve('@prisma/schema-engine-wasm'));
@@ -62,14 +76,23 @@ async function loadEngine(databaseUrl: string, datamodels?: [string, string][]) 
   });
   const { __wbg_set_wasm, SchemaEngine } = binding as unknown as {
     __wbg_set_wasm(exports: object): void;
-    SchemaEngine: typeof import('@prisma/schema-engine-wasm').SchemaEngine;
+    SchemaEngine: Engine;
   };
   __wbg_set_wasm(instance.exports);
   instance.exports.__wbindgen_start();
-  // The engine never closes its pool: connections must go by themselves, or the process stays for them.
-  const pool = new PrismaPg({ connectionString: databaseUrl, idleTimeoutMillis: 1 });
-  const adapter = bindMigrationAwareSqlAdapterFactory(wholeScripts(pool));
-  return SchemaEngine.new({ datamodels }, () => {}, adapter);
+  return SchemaEngine;
+}
+
+/**
+ * A migration that somebody's kill interrupted was rolled back by Postgres, and only its note remains, which would stop
+ * every later one.
+ */
+async function forgetInterrupted(client: pg.Client): Promise<void> {
+  const { rows } = await client.query(`select to_regclass('_prisma_migrations') is not null as exists`);
+  if (!rows[0].exists) return;
+  await client.query(
+    'update _prisma_migrations set rolled_back_at = now() where finished_at is null and rolled_back_at is null',
+  );
 }
 
 /** The engine never clears its time-out of 10 s, and would keep the process alive for so long after the work is done. */
@@ -80,6 +103,10 @@ function idleTimers(binding: object): object {
   );
 }
 
+/** In the transaction of the migration itself: whenever it is interrupted, it is either done and noted, or neither. */
+const noteFinished =
+  'update _prisma_migrations set finished_at = now() where finished_at is null and rolled_back_at is null';
+
 /**
  * The adapter cuts a migration at each semicolon, also inside a function's body. Sent whole, Postgres reads it right, and
  * runs it as one transaction.
@@ -89,7 +116,10 @@ function wholeScripts(factory: PrismaPg): PrismaPg {
   factory.connect = async () => {
     const connection = await connect();
     connection.executeScript = async (script) => {
-      await connection.underlyingDriver().query(script);
+      const isMigration = readMigrations().migrationDirectories.some(
+        ({ migrationFile }) => migrationFile.content.value === script,
+      );
+      await connection.underlyingDriver().query(isMigration ? `${script};\n${noteFinished}` : script);
     };
     return connection;
   };

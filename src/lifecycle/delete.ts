@@ -1,5 +1,6 @@
 import type { Core } from '../core.ts';
 import { conflict, notFound } from '../errors.ts';
+import { toId } from '../id.ts';
 import { remove } from './status.ts';
 import { sweepAssets } from './sweep-assets.ts';
 
@@ -11,6 +12,6 @@ export async function deleteTask(core: Core, taskId: string): Promise<void> {
   }
   // The bytes are listed for removal by now: a storage that is away delays it, and nothing else.
   await sweepAssets(core).catch((error) =>
-    core.log.warn({ taskId, err: error }, 'files of a deleted task are removed later'),
+    core.log.warn({ taskId: toId('Task', taskId), err: error }, 'files of a deleted task are removed later'),
   );
 }

@@ -1,5 +1,6 @@
 import type { Core } from '../core.ts';
 import { OutsideError } from '../errors.ts';
+import { toId } from '../id.ts';
 import { type CallPhase, type FailureClass, type FailureFacts, isAdapterFailure } from '../sdk/index.ts';
 import type { Lease, StopReason } from './lease.ts';
 import type { FrozenTarget } from './plan.ts';
@@ -24,7 +25,14 @@ export async function fail(core: Core, lease: Lease, trial: Trial | undefined, e
     hasNextTarget: task.targetIndex + 1 < route.length,
   });
   core.log.warn(
-    { taskId: task.id, attempt: task.attempt, provider: task.provider, err: error, code: facts.code, verdict },
+    {
+      taskId: toId('Task', task.id),
+      attempt: task.attempt,
+      provider: task.provider,
+      err: error,
+      code: facts.code,
+      verdict,
+    },
     `the attempt failed (${facts.class}): ${facts.message}`,
   );
 

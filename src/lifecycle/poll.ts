@@ -1,5 +1,6 @@
 import type { Core } from '../core.ts';
 import type { Attempt, Task } from '../db.ts';
+import { toId } from '../id.ts';
 import type { Handle } from '../sdk/index.ts';
 import { deadlineExceeded } from './fail.ts';
 import type { Lease, Leases } from './lease.ts';
@@ -39,7 +40,7 @@ async function look(core: Core, lease: Lease, attempt: Attempt): Promise<void> {
     const observation = await unlessStopped(trial, trial.adapter.poll!(handle, trial.context)).catch((error) => {
       // Cancelled meanwhile: parked again, it is due in a moment, and the vendor is told then.
       if (lease.signal.reason !== 'cancelled') lease.signal.throwIfAborted();
-      core.log.warn({ taskId: trial.task.id, err: error }, 'a poll failed; the job is looked at again');
+      core.log.warn({ taskId: toId('Task', trial.task.id), err: error }, 'a poll failed; the job is looked at again');
       return null;
     });
     if (!observation) return parkAgain(trial, handle, afterErrorMs);

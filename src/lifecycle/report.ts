@@ -1,5 +1,6 @@
 import type { Core } from '../core.ts';
 import type { Task } from '../db.ts';
+import { toId } from '../id.ts';
 import { note, progress } from './status.ts';
 
 /** What an attempt tells while it runs. Writes follow each other; what comes faster than they do is folded together. */
@@ -45,7 +46,7 @@ export function openReporter(core: Core, task: Task): Reporter {
   function wake(): void {
     writing ??= write()
       // What is told is for people; the outcome is what counts, and it is written by other means.
-      .catch((error) => core.log.debug({ taskId: task.id, err: error }, 'progress was not written'))
+      .catch((error) => core.log.debug({ taskId: toId('Task', task.id), err: error }, 'progress was not written'))
       .finally(() => {
         writing = undefined;
       });

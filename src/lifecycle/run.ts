@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Core } from '../core.ts';
 import type { Attempt, Task } from '../db.ts';
+import { toId } from '../id.ts';
 import type { LoadedAdapter } from '../registry.ts';
 import {
   type Adapter,
@@ -70,7 +71,7 @@ export async function withTrial(
   } catch (error) {
     await fail(core, lease, trial, error).catch((cause) =>
       core.log.error(
-        { taskId: lease.task.id, err: cause },
+        { taskId: toId('Task', lease.task.id), err: cause },
         'an outcome could not be written; the sweeper will see to it',
       ),
     );

@@ -1,5 +1,6 @@
 import type { Core } from '../core.ts';
 import type { Task } from '../db.ts';
+import { toId } from '../id.ts';
 import type { Handle, Usage } from '../sdk/index.ts';
 import type { Job } from './queue.ts';
 import { eventChannel } from './wake.ts';
@@ -34,15 +35,13 @@ export function handOver(core: Core, lane: string): Promise<Job[]> {
 
 /** Takes a handed-over task under a lease. Undefined: another has it, or it may not run now. */
 export async function claim(core: Core, job: Job, workerId: string): Promise<Task | undefined> {
-  return first(
-    core,
-    await rows(
-      core,
-      select('task_claim($1, $2, $3, $4)'),
-      [job.taskId, job.dispatch, workerId, leaseMs(core)],
-      'task_claim',
-    ),
-  );
+  const values = [job.taskId, job.dispatch, workerId, leaseMs(core)];
+  const task = first(core, await rows(core, select('task_claim($1, $2, $3, $4)'), values, 'task_claim'));
+  if (task) {
+    const { attempt, provider, model } = task;
+    core.log.info({ taskId: toId('Task', task.id), attempt, provider, model }, `an attempt at ${task.type} begins`);
+  }
+  return task;
 }
 
 /** Takes parked handles whose next look is due. */
@@ -218,6 +217,11 @@ function announce(core: Core, changed: Task[]): void {
 }
 
 function announceEnd(core: Core, task: Task): void {
+  const { attempt, charged, error } = task;
+  core.log.info(
+    { taskId: toId('Task', task.id), attempt, charged: Number(charged), error },
+    `the task ended ${task.status}`,
+  );
   core.bus.wake('dispatch', { lane: task.lane });
   if (task.callbackUrl) core.bus.wake('webhooks', {});
 }

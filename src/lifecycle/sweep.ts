@@ -1,4 +1,5 @@
 import type { Core } from '../core.ts';
+import { toId } from '../id.ts';
 import type { Handle } from '../sdk/index.ts';
 import { backoffMs, deadlineExceeded } from './fail.ts';
 import { finish, finishDue, flagForReview, park, releaseScheduled, requeue } from './status.ts';
@@ -82,7 +83,7 @@ async function recoverLost(core: Core): Promise<void> {
     [batch],
   );
   for (const task of lost) {
-    core.log.warn({ taskId: task.id, phase: task.phase }, 'the worker of a task is gone');
+    core.log.warn({ taskId: toId('Task', task.id), phase: task.phase }, 'the worker of a task is gone');
     if (task.cancelRequestedAt) await finish(core, task, { status: 'CANCELLED' });
     else if (task.handle) await park(core, task as never, task.handle, 0);
     else if (task.phase !== 'preparing' && task.resubmit !== 'safe') await flagForReview(core, task);
