@@ -22,16 +22,12 @@ const plugin = 'test/fixtures/acme.mjs';
 
 describe('what the documents say', () => {
   it('lists every setting with its default and meaning', () => {
-    const rows = settings.map(
-      ({ name, default: value, description }) =>
-        `| \`${name}\` | ${value && `\`${value}\``} | ${description.replaceAll('|', '\\|')} |`,
-    );
-    const table = rowsOf('README.md', /^\| `(DATABASE_URL|REDIS_URL|S3_|ATELIER_[A-Z_]+` \||LOG_LEVEL)/);
-    expect(table.join('\n')).toBe(rows.join('\n'));
+    const told = rowsOf('README.md', /^\| `(DATABASE_URL|REDIS_URL|LOG_LEVEL|S3_\w+|ATELIER_[A-Z_]+)` /).map(cellsOf);
+    expect(told).toEqual(settings.map((setting) => [setting.name, setting.default, setting.description]));
   });
 
   it('lists every built-in task type with its lane, longest run and first price', () => {
-    const table = rowsOf('docs/task-types.md', /^\| `\w+` \| [^|]* \| `\w+` \| \d+ min/).map((row) => cellsOf(row));
+    const table = rowsOf('docs/task-types.md', /^\| `\w+` +\| [^|]* \| `\w+` +\| \d+ min/).map((row) => cellsOf(row));
     const types = builtInTaskTypes.map((type) => {
       const { unit, creditsPerUnit } = type.prices![0]!;
       return [type.name, type.lane, `${type.longestRunSeconds / 60} min`, unit, creditsPerUnit];
@@ -41,7 +37,7 @@ describe('what the documents say', () => {
   });
 
   it('lists every field of every task type', () => {
-    const rows = rowsOf('docs/task-types.md', /^\| `\w+` \| \*\*/);
+    const rows = rowsOf('docs/task-types.md', /^\| `\w+` +\| \*\*/);
     for (const type of builtInTaskTypes) {
       const [, input, result] = cellsOf(rows.find((row) => row.startsWith(`| \`${type.name}\``))!);
       for (const name of Object.keys(type.input.shape)) expect(input).toContain(name);
