@@ -108,7 +108,7 @@ export async function createApiKey(
   const { accountId, expiresAt = null, mintable = scopes } = options;
   const issues: FieldIssue[] = [...nameIssues(options.name), ...scopeIssues(options.scopes, mintable)];
   if (expiresAt && expiresAt.getTime() <= Date.now())
-    issues.push({ path: ['input', 'expiresAt'], message: 'must lie in the future' });
+    issues.push({ path: ['expiresAt'], message: 'must lie in the future' });
   if (issues.length > 0) throw validation(issues);
   const project = await core.db.prisma.project.findFirst({
     where: { accountId, id: options.projectId },
@@ -157,12 +157,12 @@ export async function createClientToken(
   const issues = scopeIssues(options.scopes, ['tasks:read', 'tasks:write']);
   if (expiresInSeconds < tokenSeconds.min || expiresInSeconds > tokenSeconds.max) {
     issues.push({
-      path: ['input', 'expiresInSeconds'],
+      path: ['expiresInSeconds'],
       message: `must be from ${tokenSeconds.min} to ${tokenSeconds.max}`,
     });
   }
   if (taskIds && (taskIds.length < 1 || taskIds.length > maxTokenTasks))
-    issues.push({ path: ['input', 'taskIds'], message: `must be 1 to ${maxTokenTasks} tasks` });
+    issues.push({ path: ['taskIds'], message: `must be 1 to ${maxTokenTasks} tasks` });
   if (issues.length > 0) throw validation(issues);
   const { accountId, keyId } = caller;
   if (projectId && !(await core.db.prisma.project.findFirst({ where: { id: projectId, accountId } })))
@@ -246,12 +246,12 @@ function nameIssues(name: string): FieldIssue[] {
     length <= nameLength &&
     !name.includes('\0') &&
     (name as string & { isWellFormed(): boolean }).isWellFormed();
-  return fits ? [] : [{ path: ['input', 'name'], message: `must be 1 to ${nameLength} characters` }];
+  return fits ? [] : [{ path: ['name'], message: `must be 1 to ${nameLength} characters` }];
 }
 
 function scopeIssues(given: readonly string[], allowed: readonly Scope[]): FieldIssue[] {
   const fits = given.length >= 1 && given.every((scope) => allowed.includes(scope as Scope));
-  return fits ? [] : [{ path: ['input', 'scopes'], message: `must be one or more of ${allowed.join(', ')}` }];
+  return fits ? [] : [{ path: ['scopes'], message: `must be one or more of ${allowed.join(', ')}` }];
 }
 
 const newWebhookSecret = (): string => `whsec_${randomBytes(32).toString('base64')}`;

@@ -10,7 +10,7 @@ import { serveApi, serveWorker } from './cli/serve.ts';
 import { start } from './cli/start.ts';
 import { connect, createTask, watchTask } from './cli/task.ts';
 import { RefusedError } from './client.ts';
-import { ConfigError, Refusal } from './errors.ts';
+import { ConfigError, OutsideError, Refusal } from './errors.ts';
 import { projectPath } from './project-path.ts';
 
 const { version } = JSON.parse(readFileSync(projectPath('package.json'), 'utf8'));
@@ -117,6 +117,7 @@ function explain(error: unknown): number {
   // Commander has spoken already; help and version end with 0.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   if (error instanceof ConfigError) return say(error.message, 2);
+  if (error instanceof OutsideError) return say(error.message, 1);
   if (error instanceof RefusedError || error instanceof Refusal) return say(`${error.message} (${error.code})`, 1);
   if (error instanceof ClientError)
     return say(error.response.errors?.map(({ message }) => message).join('; ') ?? error.message, 1);

@@ -9,6 +9,7 @@ import { renderTable } from './cli/table.ts';
 import { type Client, createClient, type TaskFacts } from './client.ts';
 import { freePort } from './embedded/port.ts';
 import { type Stack, startStack } from './embedded/stack.ts';
+import { ConfigError, OutsideError } from './errors.ts';
 
 const outputDirectory = 'demo-output';
 const grantedCredits = 1_000;
@@ -227,7 +228,9 @@ async function showLedger(operator: Client, accountId: string): Promise<boolean>
 }
 
 function explain(error: unknown): number {
-  process.stderr.write(`\nthe demo failed: ${error instanceof Error ? (error.stack ?? error.message) : error}\n`);
+  const isExpected = error instanceof ConfigError || error instanceof OutsideError;
+  const words = isExpected ? error.message : error instanceof Error ? error.stack : String(error);
+  process.stderr.write(`\nthe demo failed: ${words}\n`);
   return 1;
 }
 

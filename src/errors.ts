@@ -21,7 +21,7 @@ export class Refusal<Kind extends keyof RefusalFacts = keyof RefusalFacts> exten
 }
 
 export interface FieldIssue {
-  /** From the root of the mutation's input, as `['task', 'generateImage', 'width']`. */
+  /** From the mutation's `input` down, or its argument's name, as `['task', 'generateImage', 'width']`. */
   path: string[];
   message: string;
 }

@@ -392,7 +392,7 @@ describe('money', () => {
     expect((await price('0.0000025')).data.setPrice).toMatchObject({ price: { creditsPerUnit: '0.0000025' } });
     expect((await price('-1')).data.setPrice).toMatchObject({
       __typename: 'ValidationError',
-      issues: [{ path: ['input', 'creditsPerUnit'] }],
+      issues: [{ path: ['creditsPerUnit'] }],
     });
     expect((await price('1e5')).errors?.[0]?.extensions?.code).toBe('BAD_REQUEST');
     const quote = await bed.graphql(

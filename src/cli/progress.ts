@@ -13,7 +13,7 @@ export interface ProgressLine {
 }
 
 const barColumns = 28;
-const noteColumns = 26;
+const noteColumns = 36;
 
 /** @param output where it is drawn; a bar needs a terminal. @param labelColumns the width of the widest label. */
 export function openProgress(output: NodeJS.WriteStream, labelColumns: number): ProgressBoard {

@@ -194,7 +194,7 @@ function checkRequest(core: Core, request: TaskRequest): FieldIssue[] {
     );
   }
   refuse(
-    metadata != null && JSON.stringify(metadata).length > limits.metadataBytes,
+    metadata != null && Buffer.byteLength(JSON.stringify(metadata)) > limits.metadataBytes,
     ['metadata'],
     `must be at most ${limits.metadataBytes} bytes of JSON`,
   );

@@ -67,12 +67,14 @@ export async function setPrice(
   },
 ): Promise<PriceRow> {
   const issues: FieldIssue[] = [];
-  const issue = (field: string, message: string) => issues.push({ path: ['input', field], message });
+  const issue = (field: string, message: string) => issues.push({ path: [field], message });
   if (!core.registry.taskType(price.taskType)) issue('taskType', 'no such task type here');
   const adapter = price.provider == null ? undefined : core.registry.adapter(price.provider);
   if (price.provider != null && !adapter)
     issue('provider', `must be one of ${core.registry.adapters.map((each) => each.adapter.name).join(', ')}`);
   if (price.model != null && price.provider == null) issue('model', 'needs a provider beside it');
+  if (price.model != null && adapter && !adapter.adapter.models.some((model) => model.id === price.model))
+    issue('model', `must be one of ${adapter.adapter.models.map((model) => model.id).join(', ')}`);
   if (!/^[a-z][a-z0-9_]{0,49}$/.test(price.unit))
     issue('unit', 'must be a lower-case word of at most 50 letters, as second');
   if (!/^\d{1,15}(\.\d{1,12})?$/.test(price.creditsPerUnit))

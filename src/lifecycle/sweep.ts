@@ -64,6 +64,8 @@ export async function sweep(core: Core): Promise<void> {
   await recoverLost(core);
 }
 
+const workerLost = { code: 'WORKER_LOST', message: 'The worker that ran this attempt died.', retryable: true };
+
 interface Lost {
   id: string;
   fence: number;
@@ -87,13 +89,11 @@ async function recoverLost(core: Core): Promise<void> {
     if (task.cancelRequestedAt) await finish(core, task, { status: 'CANCELLED' });
     else if (task.handle) await park(core, task as never, task.handle, 0);
     else if (task.phase !== 'preparing' && task.resubmit !== 'safe') await flagForReview(core, task);
-    else if (task.failures + 1 >= core.config.ATELIER_MAX_ATTEMPTS) {
-      const error = {
-        code: 'WORKER_LOST',
-        message: 'The workers that ran this task died, more than once.',
-        retryable: true,
-      };
-      await finish(core, task, { status: 'FAILED', error });
-    } else await requeue(core, task, { failures: 1, delayMs: task.failures === 0 ? 0 : backoffMs(task.failures) });
+    else if (task.failures + 1 >= core.config.ATELIER_MAX_ATTEMPTS)
+      await finish(core, task, { status: 'FAILED', error: workerLost });
+    else {
+      const delayMs = task.failures === 0 ? 0 : backoffMs(task.failures);
+      await requeue(core, task, { failures: 1, delayMs, error: workerLost });
+    }
   }
 }
