@@ -13,8 +13,8 @@ const rooms = [
   { from: '^src/lifecycle/', to: ['^src/core\\.ts$', '^src/registry\\.ts$', '^src/task-types/', '^src/sdk/'] },
   { from: '^src/(access|key|known-keys)\\.ts$', to: ['^src/core\\.ts$', '^src/(access|key|known-keys)\\.ts$'] },
   {
-    from: '^src/(health|metrics|streams)\\.ts$',
-    to: ['^src/(core|access|health|metrics|streams)\\.ts$', '^src/lifecycle/'],
+    from: '^src/(health|metrics|probes|streams)\\.ts$',
+    to: ['^src/(core|access|health|metrics|probes|streams)\\.ts$', '^src/lifecycle/'],
   },
   { from: '^src/webhooks/', to: ['^src/core\\.ts$', '^src/registry\\.ts$', '^src/lifecycle/', '^src/sdk/'] },
   {
@@ -30,7 +30,7 @@ const rooms = [
   {
     from: '^src/server\\.ts$',
     to: [
-      '^src/(core|access|health|metrics|streams)\\.ts$',
+      '^src/(core|access|health|metrics|probes|streams)\\.ts$',
       '^src/graph/',
       '^src/webhooks/',
       '^src/lifecycle/',
@@ -39,7 +39,7 @@ const rooms = [
   },
   {
     from: '^src/worker\\.ts$',
-    to: ['^src/(core|registry|health)\\.ts$', '^src/lifecycle/', '^src/webhooks/', '^src/task-types/'],
+    to: ['^src/(core|registry|health|metrics|probes)\\.ts$', '^src/lifecycle/', '^src/webhooks/', '^src/task-types/'],
   },
   { from: '^src/embedded/', to: [] },
 ];

@@ -3,12 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { ClientError } from 'graphql-request';
 import type { Scope } from './access.ts';
-import { prepareDatabase, withCore } from './cli/database.ts';
-import { makeKey } from './cli/key.ts';
 import { localEnvironment } from './cli/local.ts';
-import { serveApi, serveWorker } from './cli/serve.ts';
-import { start } from './cli/start.ts';
-import { connect, createTask, watchTask } from './cli/task.ts';
 import { RefusedError } from './client.ts';
 import { ConfigError, OutsideError, Refusal } from './errors.ts';
 import { projectPath } from './project-path.ts';
@@ -21,6 +16,7 @@ Exit codes: 0 done (with --watch: COMPLETED); 1 failed, cancelled, expired or re
 Configuration is read from the environment; the README lists it. While \`atelier start\` runs in a folder, the other
 commands, given there, use its services.`;
 
+// Each command loads what it needs and no more: a client command needs neither server nor database.
 const program = new Command('atelier')
   .description('A self-hosted GraphQL server for long-running AI work.')
   .version(version)
@@ -34,15 +30,22 @@ program
   .command('start')
   .description('run API and worker, with private Postgres and Redis where none are configured, until Ctrl-C')
   .option('--watch', 'restart them when a source file changes', false)
-  .action(start);
+  .action(async (options) => (await import('./cli/start.ts')).start(options));
 
-program.command('api').description('run the API process').action(serveApi);
-program.command('worker').description('run a worker process; as many as wanted').action(serveWorker);
+program
+  .command('api')
+  .description('run the API process')
+  .action(async () => (await import('./cli/serve.ts')).serveApi());
+program
+  .command('worker')
+  .description('run a worker process; as many as wanted')
+  .action(async () => (await import('./cli/serve.ts')).serveWorker());
 
 program
   .command('migrate')
   .description('bring the database up to date, and give a new one its lanes and prices')
   .action(async () => {
+    const { prepareDatabase } = await import('./cli/database.ts');
     const applied = await prepareDatabase(localEnvironment());
     process.stdout.write(applied.length > 0 ? `applied ${applied.join(', ')}\n` : 'the database is up to date\n');
   });
@@ -69,6 +72,7 @@ program
     const scopes: Scope[] = options.operator
       ? ['tasks:read', 'tasks:write', 'account', 'operator']
       : options.scopes.split(',');
+    const [{ withCore }, { makeKey }] = await Promise.all([import('./cli/database.ts'), import('./cli/key.ts')]);
     const made = await withCore(localEnvironment(), (core) =>
       makeKey(core, { account: account ?? newAccount, isNew: account === undefined, name, scopes, expiresAt }),
     );
@@ -92,6 +96,7 @@ task
   .option('--idempotency-key <key>', 'the same key and input give the same task')
   .action(async (type, options) => {
     const { input, watch, download, project, provider, model, priority, maxCredits, idempotencyKey } = options;
+    const { connect, createTask } = await import('./cli/task.ts');
     const request = { projectId: project, provider, model, priority, maxCredits, idempotencyKey };
     process.exitCode = await createTask(connect(program.opts()), { type, input, watch, download, request });
   });
@@ -101,6 +106,7 @@ task
   .description('show the progress of a task and wait for its end')
   .option('--download <directory>', 'store the results there')
   .action(async (id, options) => {
+    const { connect, watchTask } = await import('./cli/task.ts');
     process.exitCode = await watchTask(connect(program.opts()), id, options);
   });
 

@@ -82,3 +82,22 @@ export function createMetrics(core: Core): Metrics {
     },
   };
 }
+
+/** What a worker process tells Prometheus. */
+export function workerMetrics(running: () => number): Pick<Metrics, 'read'> {
+  const register = new Registry();
+  collectDefaultMetrics({ register });
+  new Gauge({
+    name: 'atelier_worker_running',
+    help: 'Attempts and looks at vendor jobs under way in this process.',
+    registers: [register],
+    collect() {
+      this.set(running());
+    },
+  });
+  return {
+    async read() {
+      return { contentType: register.contentType, text: await register.metrics() };
+    },
+  };
+}

@@ -5,9 +5,9 @@ import type { Core } from './core.ts';
 import { buildSchema } from './graph/schema.ts';
 import { openWebSockets } from './graph/websocket.ts';
 import { createGraphYoga } from './graph/yoga.ts';
-import { checkPostgres, checkRedis } from './health.ts';
 import { openEvents } from './lifecycle/events.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
+import { createProbes, say } from './probes.ts';
 import { openStreams } from './streams.ts';
 
 export interface Server {
@@ -40,12 +40,13 @@ export async function startServer(core: Core): Promise<Server> {
   const keys = watchKeys(core, streams.check);
   keys.catch((error) => core.log.warn({ err: error }, 'revoked keys are heard of late'));
   let closing = false;
+  const probes = createProbes(core, metrics, () => closing);
 
   const routes: Record<string, (request: IncomingMessage, response: ServerResponse) => unknown> = {
     graphql: (request, response) => yoga(request, response),
-    healthz: (_request, response) => say(response, 200, { status: 'ok' }),
-    readyz: (_request, response) => sayReady(core, response, closing),
-    metrics: (_request, response) => sayMetrics(metrics, response),
+    healthz: (_request, response) => probes.healthz(response),
+    readyz: (_request, response) => probes.readyz(response),
+    metrics: (_request, response) => probes.metrics(response),
     files: (request, response) =>
       core.storage.answer ? core.storage.answer(request, response) : say(response, 404, { error: 'no such path' }),
   };
@@ -103,29 +104,6 @@ function firstSegment({ url = '/' }: IncomingMessage): string {
   const [path] = url.split('?', 1);
   const [, first = '', ...rest] = path!.split('/');
   return first === 'files' || rest.join('') === '' ? first : 'other';
-}
-
-/** Ready while Postgres answers; without Redis it is degraded, and still ready. */
-async function sayReady(core: Core, response: ServerResponse, closing: boolean): Promise<void> {
-  const [postgres, redis] = await Promise.all([checkPostgres(core), checkRedis(core)]);
-  const ready = postgres === 'HEALTHY' && !closing;
-  say(response, ready ? 200 : 503, {
-    status: !ready ? 'DOWN' : redis === 'HEALTHY' ? 'HEALTHY' : 'DEGRADED',
-    postgres,
-    redis,
-    closing,
-  });
-}
-
-async function sayMetrics(metrics: Metrics, response: ServerResponse): Promise<void> {
-  const { contentType, text } = await metrics.read();
-  response.writeHead(200, { 'content-type': contentType }).end(text);
-}
-
-function say(response: ServerResponse, status: number, body: object): void {
-  response
-    .writeHead(status, { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store' })
-    .end(`${JSON.stringify(body)}\n`);
 }
 
 function observe(metrics: Metrics, path: string, response: ServerResponse): void {

@@ -11,6 +11,8 @@ import { runAttempt } from './lifecycle/run.ts';
 import { claim, requeue } from './lifecycle/status.ts';
 import { sweep } from './lifecycle/sweep.ts';
 import { sweepAssets } from './lifecycle/sweep-assets.ts';
+import { workerMetrics } from './metrics.ts';
+import { createProbes, serveProbes } from './probes.ts';
 import { openTimer } from './timer.ts';
 import { openDeliveries } from './webhooks/outgoing.ts';
 
@@ -81,6 +83,13 @@ export async function startWorker(core: Core): Promise<Worker> {
     openTimer(core.log, 'assets', assetsMs, () => sweepAssets(core)),
   ];
   const silence = await core.bus.listen('webhooks', () => timers[3]!.wake());
+  const port = core.config.ATELIER_WORKER_PORT;
+  const probes = createProbes(
+    core,
+    workerMetrics(() => running.size),
+    () => closing,
+  );
+  const endProbes = port === undefined ? () => {} : await serveProbes(core, probes, port);
   core.log.info(
     { workerId: toId('Worker', uuid), lanes, adapters: core.registry.adapters.map(({ adapter }) => adapter.name) },
     'the worker is up',
@@ -102,6 +111,7 @@ export async function startWorker(core: Core): Promise<Worker> {
     ]);
     await Promise.all([leases.close(), deliveries.close()]);
     await core.db.sql('delete from worker where id = $1', [uuid]).catch(() => {});
+    endProbes();
     core.log.info({ left: running.size }, 'the worker is down');
   }
   let closed: Promise<void> | undefined;

@@ -3,6 +3,7 @@ import { openCore } from '../core.ts';
 import { startServer } from '../server.ts';
 import { startWorker } from '../worker.ts';
 import { catchInterrupt } from './interrupt.ts';
+import { localEnvironment } from './local.ts';
 
 /** What the processes tell the one that started them, when they are up. */
 export interface ReadyMessage {
@@ -14,7 +15,7 @@ export interface ReadyMessage {
 /** `atelier api`: answers clients until it is told to stop. */
 export async function serveApi(): Promise<void> {
   const { interrupted } = catchInterrupt();
-  const core = await openCore(readConfig(), { name: 'api' });
+  const core = await openCore(readConfig(localEnvironment()), { name: 'api' });
   const server = await startServer(core);
   announce({ ready: true, url: server.url });
   await interrupted;
@@ -26,7 +27,7 @@ export async function serveApi(): Promise<void> {
 /** `atelier worker`: runs tasks until it is told to stop; see ATELIER_DRAIN_SECONDS. */
 export async function serveWorker(): Promise<void> {
   const { interrupted } = catchInterrupt();
-  const core = await openCore(readConfig(), { name: 'worker' });
+  const core = await openCore(readConfig(localEnvironment()), { name: 'worker' });
   const worker = await startWorker(core);
   announce({ ready: true });
   await interrupted;
