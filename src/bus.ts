@@ -36,7 +36,15 @@ export function openBus(options: { url: string; prefix: string; log: Log }): Bus
       if (publisher.status === 'ready') pubsub.publish(`${options.prefix}:${channel}`, payload).catch(() => {});
     },
     async listen(channel, heard) {
-      const subscribed = pubsub.subscribe(`${options.prefix}:${channel}`, heard);
+      const subscribed = pubsub.subscribe(`${options.prefix}:${channel}`, (payload: unknown) => {
+        // Anyone who reaches Redis can publish: what is no wake-up of ours must not end the process.
+        if (typeof payload !== 'object' || payload === null) return;
+        try {
+          heard(payload);
+        } catch (error) {
+          options.log.warn({ err: error, channel }, 'a wake-up went wrong');
+        }
+      });
       subscribed.catch((error) => options.log.warn({ err: error, channel }, 'a wake-up channel is not heard'));
       await Promise.race([subscribed, pause(patienceMs, undefined, { ref: false })]);
       return () => {

@@ -70,7 +70,9 @@ const variables = {
     .describe(
       'Private hosts that outbound requests may reach all the same, comma-separated, as media.internal or 127.0.0.1:9000.',
     ),
-  ATELIER_PLUGINS: list.default([]).describe('npm packages or folders with adapters and task types, comma-separated.'),
+  ATELIER_PLUGINS: list
+    .default([])
+    .describe('Paths of modules with adapters and task types, comma-separated, as ./plugins/acme.mjs.'),
   ATELIER_LANE_CONCURRENCY: z
     .string()
     .regex(/^[a-z0-9_]+=\d+(,[a-z0-9_]+=\d+)*$/, 'must look like gpu_heavy=2,gpu_medium=4')
@@ -133,9 +135,15 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config
   const problems: string[] = [];
   for (const [key, value] of Object.entries(environment)) {
     if (value === undefined || value === '') continue;
-    const name = key.endsWith('_FILE') && key.slice(0, -5) in variables ? key.slice(0, -5) : key;
-    if (name in variables) given[name] = name === key ? value : readFileSync(value, 'utf8').trim();
-    else if (/^(ATELIER|S3)_/.test(key) && !key.startsWith('ATELIER_ADAPTER_')) problems.push(unknownName(key));
+    const plain = key.replace(/_FILE$/, '');
+    if (Object.hasOwn(variables, key)) given[key] = value;
+    else if (Object.hasOwn(variables, plain)) {
+      try {
+        given[plain] ??= readFileSync(value, 'utf8').trim();
+      } catch (error) {
+        problems.push(`${key}: ${(error as Error).message}`);
+      }
+    } else if (/^(ATELIER|S3)_/.test(key) && !key.startsWith('ATELIER_ADAPTER_')) problems.push(unknownName(key));
   }
   const parsed = schema.safeParse(given);
   for (const issue of parsed.error?.issues ?? []) problems.push(`${issue.path.join('.')}: ${issue.message}`);

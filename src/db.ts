@@ -53,14 +53,26 @@ export function connectDatabase(url: string, options: { poolSize: number; log: L
     prisma,
     pool,
     async sql<Row>(text: string, values?: unknown[], name?: string) {
-      const result = await pool.query({ text, values, name });
-      return result.rows.map(camelCase) as Row[];
+      try {
+        const result = await pool.query({ text, values, name });
+        return result.rows.map(camelCase) as Row[];
+      } catch (error) {
+        fromDatabase.add(error as object);
+        throw error;
+      }
     },
     async close() {
       await prisma.$disconnect();
       await pool.end();
     },
   };
+}
+
+const fromDatabase = new WeakSet<object>();
+
+/** True for what `sql` threw: a connection, a time-out, a statement that was refused; never somebody else's fault. */
+export function isFromDatabase(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && fromDatabase.has(error);
 }
 
 const names = new Map<string, string>();

@@ -23,6 +23,8 @@ export interface Registry {
   longestRunMs(type: TaskType<any, any>): number;
 }
 
+/** A week. */
+const maxRunSeconds = 604_800;
 const builtInAdapters = ['local'];
 
 /**
@@ -62,9 +64,12 @@ export async function loadRegistry(
     loaded.set(adapter.name, load(adapter));
   }
   const longest = readNumbers(config.ATELIER_LONGEST_RUN_SECONDS);
-  for (const name of Object.keys(longest))
+  for (const [name, seconds] of Object.entries(longest)) {
     if (!types.has(name))
       throw new ConfigError(`ATELIER_LONGEST_RUN_SECONDS names ${name}, which is no task type here`);
+    if (seconds < 1 || seconds > maxRunSeconds)
+      throw new ConfigError(`ATELIER_LONGEST_RUN_SECONDS: ${name} must be from 1 to ${maxRunSeconds}`);
+  }
   return {
     taskTypes: [...types.values()],
     taskType: (name) => types.get(name),

@@ -16,6 +16,8 @@ import { createProbes, serveProbes } from './probes.ts';
 import { openTimer } from './timer.ts';
 import { openDeliveries } from './webhooks/outgoing.ts';
 
+/** Attempts in one process, whatever the lanes allow: calls at vendors hold no slot. */
+const mostAtOnce = 200;
 const heartbeatMs = 5_000;
 const pollMs = 500;
 const pollBatch = 100;
@@ -46,11 +48,14 @@ export async function startWorker(core: Core): Promise<Worker> {
   let closing = false;
 
   function track(work: Promise<void>): void {
-    running.add(work);
-    work.finally(() => running.delete(work));
+    const tracked = work
+      .catch((error) => core.log.error({ err: error }, 'an attempt ended in a way that it must not'))
+      .finally(() => running.delete(tracked));
+    running.add(tracked);
   }
   async function take(job: Job): Promise<void> {
-    if (closing) return;
+    // What is not claimed is handed over again, to whoever has room.
+    if (closing || running.size >= mostAtOnce) return;
     const task = await claim(core, job, uuid);
     if (!task) return;
     // Not awaited: the job is only a hint, and what happens to the task is in Postgres from here on.
@@ -67,6 +72,7 @@ export async function startWorker(core: Core): Promise<Worker> {
   const deliveries = openDeliveries(core);
   const queues = openQueues(core, lanes, take);
   const dispatch = await openDispatch(core, lanes, queues);
+  const webhooks = openTimer(core.log, 'webhooks', webhooksMs, () => deliveries.deliverDue({ limit: webhooksBatch }));
   const timers = [
     openTimer(core.log, 'heartbeat', heartbeatMs, async () => {
       await beat();
@@ -79,10 +85,10 @@ export async function startWorker(core: Core): Promise<Worker> {
       async () => (await pollDue(core, leases, uuid, pollBatch, track)) === pollBatch,
     ),
     openTimer(core.log, 'sweep', sweepMs, () => sweep(core)),
-    openTimer(core.log, 'webhooks', webhooksMs, () => deliveries.deliverDue({ limit: webhooksBatch })),
+    webhooks,
     openTimer(core.log, 'assets', assetsMs, () => sweepAssets(core)),
   ];
-  const silence = await core.bus.listen('webhooks', () => timers[3]!.wake());
+  const silence = await core.bus.listen('webhooks', () => webhooks.wake());
   const port = core.config.ATELIER_WORKER_PORT;
   const probes = createProbes(
     core,

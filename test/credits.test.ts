@@ -185,6 +185,9 @@ describe('prices', () => {
     },
     { usage: [{ unit: 'u', quantity: 7 }], price: '0', credits: 0 },
     { usage: [{ unit: 'v', quantity: 7 }], price: '1', credits: null },
+    { usage: [{ unit: 'u', quantity: Number.NaN }], price: '1', credits: null },
+    { usage: [{ unit: 'u', quantity: -1 }], price: '1', credits: null },
+    { usage: [{ unit: 'u', quantity: 1 }], price: '100000000000000.000000000001', credits: 100_000_000_000_001 },
   ])('$usage at $price: $credits', ({ usage, price, credits }) => {
     expect(creditsFor(usage, [{ unit: 'u', creditsPerUnit: price }])).toBe(credits);
   });

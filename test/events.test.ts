@@ -5,7 +5,7 @@ import type { TaskEvent } from '../src/db.ts';
 import { createTask } from '../src/lifecycle/create.ts';
 import { type Events, openEvents } from '../src/lifecycle/events.ts';
 import { finish } from '../src/lifecycle/status.ts';
-import { createTestBed, type TestBed } from './kit.ts';
+import { createTestBed, eventually, type TestBed } from './kit.ts';
 import { scriptedAdapter } from './scripted-adapter.ts';
 
 let bed: TestBed;
@@ -69,6 +69,19 @@ describe('following a task', () => {
       const first = index === 20 ? 1 : (index % 3) + 1;
       expect(seen).toEqual(Array.from({ length: 304 - first }, (_, offset) => first + offset));
     }
+  });
+
+  it('begins with the next event for a reader who asks for more than there is', async () => {
+    const id = await submit();
+    const early = events.follow(id, 1_000);
+    const first = early.next();
+    // Only once it has looked is there something to wait for.
+    await eventually(async () => (await bed.sql('select from task where id = $1', [id])).length > 0);
+    await claim(id);
+    await progress(id, 0.5);
+    await end(id);
+    expect((await first).value?.seq ?? 0).toBeLessThan(5);
+    await early.return!();
   });
 
   it('misses nothing when a slow reader comes back for more', async () => {

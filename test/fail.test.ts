@@ -7,6 +7,7 @@ const paid: Situation = {
   hasHandle: false,
   resubmit: 'never',
   failures: 0,
+  attempt: 1,
   maxAttempts: 4,
   hasNextTarget: false,
 };

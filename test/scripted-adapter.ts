@@ -18,6 +18,10 @@ const script = z.strictObject({
   gate: z.string().optional(),
   /** Does not heed the abort signal while it waits. */
   deaf: z.boolean().default(false),
+  /** Puts into the text what Postgres cannot keep. */
+  unstorable: z.boolean().default(false),
+  /** This many polls of a task throw. */
+  pollThrows: z.int().default(0),
   /** Returns a handle, and succeeds at this many polls. */
   polls: z.int().default(0),
 });
@@ -62,21 +66,8 @@ export function scriptedAdapter(manifest: Partial<Pick<Adapter, 'name' | 'runs' 
 
   const transformer = {
     toProvider: (input: { options: Options }) => ({ request: input.options, warnings: [] }),
-    fromProvider: ({ text, outputs, usage }: Options) => ({
-      outputs: Array.from({ length: outputs }, () => ({ kind: 'TEXT' as const, from: { text } })),
-      result: {
-        text,
-        rendered: text,
-        passed: true,
-        missingVariables: [],
-        expectations: [],
-        durationSeconds: 1,
-        images: Array.from({ length: outputs }, (_, output) => ({ output })),
-        video: { output: 0 },
-        audio: { output: 0 },
-      },
-      usage,
-    }),
+    fromProvider: ({ unstorable, ...options }: Options) =>
+      produced(unstorable ? { ...options, text: 'a\0b\ud800c' } : options),
   };
   const taskTypes = [
     'generate_video',
@@ -119,6 +110,7 @@ export function scriptedAdapter(manifest: Partial<Pick<Adapter, 'name' | 'runs' 
       polls.push(context.attemptKey);
       const { options } = handle as { options: Options };
       const seen = polls.filter((key) => key === context.attemptKey).length;
+      if (seen <= options.pollThrows) throw new Error('the script says so');
       return seen >= options.polls
         ? { state: 'succeeded', answer: options }
         : { state: 'running', progress: seen / options.polls };
@@ -140,5 +132,23 @@ export function scriptedAdapter(manifest: Partial<Pick<Adapter, 'name' | 'runs' 
     },
     reached: (name) =>
       gate(name).waiting > 0 ? Promise.resolve() : new Promise((resolve) => gate(name).reached.push(resolve)),
+  };
+}
+
+function produced({ text, outputs, usage }: Pick<Options, 'text' | 'outputs' | 'usage'>) {
+  return {
+    outputs: Array.from({ length: outputs }, () => ({ kind: 'TEXT' as const, from: { text } })),
+    result: {
+      text,
+      rendered: text,
+      passed: true,
+      missingVariables: [],
+      expectations: [],
+      durationSeconds: 1,
+      images: Array.from({ length: outputs }, (_, output) => ({ output })),
+      video: { output: 0 },
+      audio: { output: 0 },
+    },
+    usage,
   };
 }

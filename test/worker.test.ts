@@ -158,6 +158,19 @@ describe('a vendor job', () => {
     expect((await ended(task)).status).toBe('COMPLETED');
     expect(paid.starts.filter((key) => key.startsWith(task.id))).toHaveLength(1);
   });
+
+  it('is not bought again when a look at it goes wrong', async () => {
+    const task = await submit({ polls: 2, pollThrows: 1 }, { provider: 'paid' });
+    expect((await ended(task)).status).toBe('COMPLETED');
+    expect(paid.starts.filter((key) => key.startsWith(task.id))).toHaveLength(1);
+  });
+});
+
+describe('a result that Postgres cannot keep', () => {
+  it('is kept without what it cannot', async () => {
+    const task = await ended(await submit({ unstorable: true }));
+    expect(task).toMatchObject({ status: 'COMPLETED', result: { text: 'ab\ufffdc' } });
+  });
 });
 
 describe('a lost answer', () => {

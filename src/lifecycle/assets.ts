@@ -28,16 +28,16 @@ export interface OutputPlace {
  * repeated try finds there it replaces.
  * @throws AdapterFailure NO_OUTPUT (no bytes), WRONG_OUTPUT (said to be a picture, sound or film, and is not), OUTPUT_TOO_LARGE
  * (all permanent), OUTPUT_GONE (class expired: the provider no longer has it).
- * @throws OutsideError after four tries at the provider's server or the storage.
+ * @throws OutsideError after four tries at the provider's server; the storage is tried until the signal aborts.
  */
 export async function storeOutput(core: Core, task: Task, output: Output, place: OutputPlace): Promise<Asset> {
   const what = `output ${place.output} of ${toId('Task', task.id)}`;
-  const { file, declared } = await persistently(place.signal, () => collect(core, output, place, what));
+  const { file, declared } = await persistently(place.signal, false, () => collect(core, output, place, what));
   const facts = await inspectFile(file, declared);
   checkOutput(core, output, facts, what);
   const key = `tasks/${toId('Task', task.id)}/${place.attempt}/${place.output}.${facts.extension}`;
   await reserveKey(core, key);
-  await persistently(place.signal, () => core.storage.put(key, file, facts));
+  await persistently(place.signal, true, () => core.storage.put(key, file, facts));
   const rows = await core.db.sql<Asset>(
     `WITH kept AS (DELETE FROM orphan WHERE key = $13),
       replaced AS (INSERT INTO orphan (key) SELECT key FROM asset WHERE task_id = $3 AND attempt = $4 AND output = $5 AND key <> $13 ON CONFLICT DO NOTHING)
@@ -158,15 +158,22 @@ function resolveSecrets(
 
 const pausesMs = [1_000, 4_000, 15_000];
 
-/** The work is paid for by now: a hiccup on the way to the storage must not lose it. */
-async function persistently<Result>(signal: AbortSignal, step: () => Promise<Result>): Promise<Result> {
-  for (const pauseMs of pausesMs) {
+/**
+ * The work is paid for by now: what hinders it on the way to the storage must not lose it.
+ * @param patient goes on until `signal` aborts, which the deadline does; else four tries.
+ */
+async function persistently<Result>(
+  signal: AbortSignal,
+  patient: boolean,
+  step: () => Promise<Result>,
+): Promise<Result> {
+  for (let tries = 0; ; tries++) {
     try {
       return await step();
     } catch (error) {
-      if (!(error instanceof OutsideError && error.retryable) || signal.aborted) throw error;
-      await sleep(pauseMs, undefined, { signal });
+      const isLast = !patient && tries >= pausesMs.length;
+      if (!(error instanceof OutsideError && error.retryable) || signal.aborted || isLast) throw error;
+      await sleep(pausesMs[tries] ?? pausesMs.at(-1), undefined, { signal });
     }
   }
-  return step();
 }

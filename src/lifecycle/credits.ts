@@ -2,6 +2,7 @@ import type { Core } from '../core.ts';
 import type { LedgerEntry } from '../db.ts';
 import { type FieldIssue, notFound, Refusal, validation } from '../errors.ts';
 import { toId } from '../id.ts';
+import { isStorable } from './storable.ts';
 
 /** Codes that the database functions raise for expected refusals. */
 export const raised = { tooFewCredits: 'AT402', noProject: 'AT404', keyUsed: 'AT409', balanceRange: 'AT422' } as const;
@@ -38,12 +39,15 @@ export async function changeCredits(
   const issues: FieldIssue[] = [];
   const { leg, idempotencyKey, note } = change;
   const field = leg === 'GRANT' ? 'amount' : 'change';
+  if (!Number.isSafeInteger(change.change))
+    issues.push({ path: [field], message: 'must be a whole number within ±(2^53−1)' });
   if (leg === 'GRANT' && change.change < 1)
     issues.push({ path: [field], message: 'must be 1 or more; adjustCredits takes credits away' });
   if (leg === 'ADJUST' && change.change === 0) issues.push({ path: [field], message: 'must not be 0' });
-  if (idempotencyKey.length < 1 || idempotencyKey.length > 255)
+  if (idempotencyKey.length < 1 || idempotencyKey.length > 255 || !isStorable(idempotencyKey))
     issues.push({ path: ['idempotencyKey'], message: 'must be 1 to 255 characters' });
-  if ((note?.length ?? 0) > 1_000) issues.push({ path: ['note'], message: 'must be at most 1,000 characters' });
+  if (note != null && (note.length > 1_000 || !isStorable(note)))
+    issues.push({ path: ['note'], message: 'must be at most 1,000 characters' });
   if (issues.length > 0) throw validation(issues);
   try {
     const [entry] = await core.db.sql<LedgerEntry>('select * from account_change($1)', [JSON.stringify(change)]);

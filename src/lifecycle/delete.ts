@@ -10,8 +10,8 @@ export async function deleteTask(core: Core, taskId: string): Promise<void> {
     const [task] = await core.db.sql('select from task where id = $1', [taskId]);
     throw task ? conflict('TASK_NOT_ENDED', 'The task has not ended; cancel it first.') : notFound('task');
   }
-  // The bytes are listed for removal by now: a storage that is away delays it, and nothing else.
-  await sweepAssets(core).catch((error) =>
+  // The bytes are listed for removal by now; they go without the caller waiting for a storage that may be slow.
+  sweepAssets(core).catch((error) =>
     core.log.warn({ taskId: toId('Task', taskId), err: error }, 'files of a deleted task are removed later'),
   );
 }

@@ -149,6 +149,11 @@ export async function openEvents(core: Core): Promise<Events> {
       );
       if (!task || (terminal.has(task.status) && task.lastSeq <= last)) ended = true;
       else if (task.lastSeq > last) behind = true;
+      // Behind its newest event there is nothing to wait for: he gets what comes next.
+      else {
+        last = task.lastSeq;
+        watch.seq = Math.min(watch.seq, last);
+      }
     }
     function leave(): void {
       ended = true;

@@ -1,68 +1,95 @@
 import type { Core } from '../core.ts';
+import { isFromDatabase } from '../db.ts';
 import { OutsideError } from '../errors.ts';
 import { toId } from '../id.ts';
-import { type CallPhase, type FailureClass, type FailureFacts, isAdapterFailure } from '../sdk/index.ts';
+import {
+  type Adapter,
+  type AdapterContext,
+  type CallPhase,
+  type FailureClass,
+  type FailureFacts,
+  type Handle,
+  isAdapterFailure,
+} from '../sdk/index.ts';
 import type { Lease, StopReason } from './lease.ts';
+import { persist } from './persist.ts';
 import type { FrozenTarget } from './plan.ts';
 import { creditsFor } from './prices.ts';
-import type { Trial } from './run.ts';
 import { finish, flagForReview, park, requeue, type TaskError } from './status.ts';
 
-/** Writes what follows an attempt that did not complete. */
-export async function fail(core: Core, lease: Lease, trial: Trial | undefined, error: unknown): Promise<void> {
-  const { task, signal } = lease;
-  if (signal.aborted) return stopped(core, lease, signal.reason as StopReason);
+/** What is known of an attempt that did not complete. */
+export interface Failed {
+  lease: Lease;
+  /** `preparing` and `starting` tell whether the paid call may have been made; the others come after it. */
+  phase: 'preparing' | 'starting' | 'watching' | 'collecting';
+  /** Where the vendor's job is found again, once that is stored. */
+  handle: Handle | undefined;
+  /** What the vendor itself said of its job's failure; anything else that goes wrong at a look says nothing about the job. */
+  observed?: unknown;
+  adapter?: Adapter;
+  context?: AdapterContext;
+}
 
-  const facts = classify(trial, error);
+/** Writes what follows. */
+export async function fail(core: Core, failed: Failed, error: unknown): Promise<void> {
+  const { lease, handle } = failed;
+  const { task, signal } = lease;
+  const log = core.log.child({ taskId: toId('Task', task.id), attempt: task.attempt, provider: task.provider });
+  if (signal.aborted) return stopped(core, failed, signal.reason as StopReason);
+  if (handle && failed.phase === 'watching' && error !== failed.observed) {
+    log.warn({ err: error }, 'a look at the vendor went wrong; the job is looked at again');
+    await persist(() => park(core, task, handle, lookAgainMs));
+    return;
+  }
+  // Postgres failed, not the attempt: what came of it is found when the lease has run out.
+  if (isFromDatabase(error) && !handle) throw error;
+
+  const facts = classify(failed, error);
   const route = task.route as unknown as FrozenTarget[];
   const target = route[task.targetIndex];
   const verdict = decide(facts, {
-    phase: trial?.phase ?? 'preparing',
-    hasHandle: trial?.handle !== undefined,
+    phase: failed.phase,
+    hasHandle: handle !== undefined,
     resubmit: target?.resubmit ?? 'never',
+    attempt: task.attempt,
     failures: task.failures,
     maxAttempts: core.config.ATELIER_MAX_ATTEMPTS,
     hasNextTarget: task.targetIndex + 1 < route.length,
   });
-  core.log.warn(
-    {
-      taskId: toId('Task', task.id),
-      attempt: task.attempt,
-      provider: task.provider,
-      err: error,
-      code: facts.code,
-      verdict,
-    },
-    `the attempt failed (${facts.class}): ${facts.message}`,
-  );
+  log.warn({ err: error, code: facts.code, verdict }, `the attempt failed (${facts.class}): ${facts.message}`);
+  await persist(() => write(core, failed, facts, verdict));
+}
 
-  const told = toldOf(facts);
+async function write(
+  core: Core,
+  { lease: { task }, handle }: Failed,
+  facts: FailureFacts,
+  verdict: Verdict,
+): Promise<void> {
+  const error = toldOf(facts);
   if (verdict.next === 'review') await flagForReview(core, task);
-  else if (verdict.next === 'look again') await park(core, task, trial!.handle!, verdict.delayMs);
+  else if (verdict.next === 'look again') await park(core, task, handle!, verdict.delayMs);
   else if (verdict.next === 'end') {
     const usage = Array.isArray(facts.billed) ? facts.billed : [];
-    await finish(core, task, {
-      status: 'FAILED',
-      error: told,
-      charge: creditsFor(usage, target?.prices ?? []) ?? 0,
-      usage,
-    });
+    const target = (task.route as unknown as FrozenTarget[])[task.targetIndex];
+    await finish(core, task, { status: 'FAILED', error, charge: creditsFor(usage, target?.prices ?? []) ?? 0, usage });
   } else {
-    const { delayMs, counts } = verdict;
     const how =
       verdict.next === 'next target'
         ? { targetIndex: task.targetIndex + 1, failures: -task.failures }
-        : { delayMs, failures: counts ? 1 : 0 };
+        : { delayMs: verdict.delayMs, failures: verdict.counts ? 1 : 0 };
     // Not queued: cancelled meanwhile, or no longer ours; the fence tells which.
-    if (!(await requeue(core, task, { ...how, error: told }))) await finish(core, task, { status: 'CANCELLED' });
+    if (!(await requeue(core, task, { ...how, error }))) await finish(core, task, { status: 'CANCELLED' });
   }
 }
 
 /** Where an attempt was when it failed. */
 export interface Situation {
-  phase: Trial['phase'];
+  phase: Failed['phase'];
   hasHandle: boolean;
   resubmit: FrozenTarget['resubmit'];
+  /** Which attempt of the task it was, from 1. */
+  attempt: number;
   /** Failures of this task at this target so far. */
   failures: number;
   maxAttempts: number;
@@ -80,6 +107,7 @@ export type Verdict =
 export function decide(facts: FailureFacts, situation: Situation, random: () => number = Math.random): Verdict {
   const { phase, failures, maxAttempts } = situation;
   const backoff = backoffMs(failures, random);
+  const asked = boundedMs(facts.retryAfterMs);
   const harmless = phase === 'preparing' || situation.resubmit === 'safe';
   if (phase === 'collecting') {
     // What was bought is still at the vendor: fetched again from there, never bought again.
@@ -87,12 +115,12 @@ export function decide(facts: FailureFacts, situation: Situation, random: () => 
     if (!harmless) return { next: 'end' };
   }
   if (facts.class === 'rate_limited') {
-    return { next: 'again', delayMs: Math.min(facts.retryAfterMs ?? backoff, longestRetryAfterMs), counts: false };
+    // Not counted, so it must not come fast: a second more for each attempt, whatever the vendor says.
+    return { next: 'again', delayMs: Math.max(asked, Math.min(situation.attempt, 30) * 1_000), counts: false };
   }
   if (facts.class === 'ambiguous' && !harmless) return { next: 'review' };
   const budget = { retryable: maxAttempts, ambiguous: maxAttempts, bug: harmless ? 2 : 0 }[facts.class as string] ?? 0;
-  if (failures + 1 < budget)
-    return { next: 'again', delayMs: Math.max(backoff, facts.retryAfterMs ?? 0), counts: true };
+  if (failures + 1 < budget) return { next: 'again', delayMs: Math.max(backoff, asked), counts: true };
   const mayFallBack = fallsBack.includes(facts.class) && (harmless || facts.class !== 'bug');
   return situation.hasNextTarget && mayFallBack ? { next: 'next target', delayMs: 0, counts: false } : { next: 'end' };
 }
@@ -100,6 +128,10 @@ export function decide(facts: FailureFacts, situation: Situation, random: () => 
 /** Exponential with jitter: 0.25–0.75 s, then doubled each time, 90 s at most. */
 export function backoffMs(failures: number, random: () => number = Math.random): number {
   return Math.min(firstBackoffMs * 2 ** failures, longestBackoffMs) * (0.5 + random());
+}
+
+function boundedMs(ms: number | undefined): number {
+  return ms !== undefined && ms > 0 ? Math.min(ms, longestRetryAfterMs) : 0;
 }
 
 export const deadlineExceeded: TaskError = {
@@ -111,7 +143,8 @@ export const deadlineExceeded: TaskError = {
 const firstBackoffMs = 500;
 const longestBackoffMs = 60_000;
 const longestRetryAfterMs = 3_600_000;
-const lookAgainMs = 5_000;
+/** Until a vendor's job is looked at again when a look went wrong. */
+export const lookAgainMs = 5_000;
 
 /** While a result is collected, a failure of these classes says nothing about the vendor's job. */
 const refetched: FailureClass[] = ['retryable', 'rate_limited', 'expired'];
@@ -131,22 +164,32 @@ const publicMessages: Record<FailureClass, string> = {
   bug: 'The adapter of this provider failed.',
 };
 
-async function stopped(core: Core, { task }: Lease, reason: StopReason): Promise<void> {
+async function stopped(
+  core: Core,
+  { lease: { task }, handle, adapter, context }: Failed,
+  reason: StopReason,
+): Promise<void> {
   if (reason === 'lost') return;
-  if (reason === 'deadline') await finish(core, task, { status: 'FAILED', error: deadlineExceeded });
-  else if (reason === 'cancelled' || !(await requeue(core, task, {})))
-    await finish(core, task, { status: 'CANCELLED' });
+  if (handle && reason !== 'deadline') {
+    // Cancelled during a look: the next one tells the vendor. Handed back: another worker looks.
+    await persist(() => park(core, task, handle, 0));
+  } else if (reason === 'deadline') {
+    if (handle) await adapter?.cancel?.(handle, context!).catch(() => {});
+    await persist(() => finish(core, task, { status: 'FAILED', error: deadlineExceeded }));
+  } else if (reason === 'cancelled' || !(await persist(() => requeue(core, task, {})))) {
+    await persist(() => finish(core, task, { status: 'CANCELLED' }));
+  }
 }
 
-function classify(trial: Trial | undefined, error: unknown): FailureFacts {
-  if (isAdapterFailure(error)) return error.facts;
+function classify({ phase: at, adapter }: Failed, error: unknown): FailureFacts {
+  if (isAdapterFailure(error)) return { ...error.facts, code: String(error.facts.code || 'PROVIDER_FAILED') };
   const message = error instanceof Error ? error.message : String(error);
   // Ours, not the adapter's to judge: inputs that cannot be fetched, storage that does not answer.
   if (error instanceof OutsideError)
     return { class: error.retryable ? 'retryable' : 'permanent', code: 'TRANSFER_FAILED', message };
-  const phase: CallPhase = trial?.phase === 'starting' ? 'start' : trial?.phase === 'watching' ? 'poll' : 'download';
+  const phase: CallPhase = at === 'starting' ? 'start' : at === 'watching' ? 'poll' : 'download';
   try {
-    const facts = trial?.adapter.classify?.(error, phase);
+    const facts = adapter?.classify?.(error, phase);
     if (facts) return facts;
   } catch {
     return { class: 'bug', code: 'ADAPTER_ERROR', message: `classify itself threw for: ${message}` };

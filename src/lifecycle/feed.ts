@@ -130,8 +130,10 @@ function cursorOf({ xid, taskId, seq }: Position): string {
 }
 
 function decode(cursor: string): Position {
-  const match = /^(\d{1,18})\.([0-9a-f-]{36})\.(\d{1,10})$/.exec(Buffer.from(cursor, 'base64url').toString());
-  if (!match)
+  const match = /^(\d{1,18})\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.(\d{1,10})$/.exec(
+    Buffer.from(cursor, 'base64url').toString(),
+  );
+  if (!match || Number(match[3]) > lastSeq)
     throw new Refusal('ValidationError', 'BAD_CURSOR', 'after is no cursor: use one of an event, or feedCursor.', {
       issues: [],
     });

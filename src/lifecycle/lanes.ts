@@ -1,6 +1,6 @@
 import { readNumbers } from '../config.ts';
 import type { Core } from '../core.ts';
-import { notFound, validation } from '../errors.ts';
+import { ConfigError, notFound, validation } from '../errors.ts';
 
 export interface LaneState {
   name: string;
@@ -18,6 +18,14 @@ const maxConcurrency = 1_000;
 export async function seedLanes(core: Pick<Core, 'db' | 'registry' | 'config'>): Promise<void> {
   const configured = readNumbers(core.config.ATELIER_LANE_CONCURRENCY);
   const names = laneNames(core);
+  for (const [name, concurrency] of Object.entries(configured)) {
+    const wrong = !names.includes(name)
+      ? `no lane is called ${name}; there are ${names.join(', ')}`
+      : concurrency > maxConcurrency
+        ? `${name} may have at most ${maxConcurrency}`
+        : null;
+    if (wrong) throw new ConfigError(`ATELIER_LANE_CONCURRENCY: ${wrong}`);
+  }
   await core.db.sql(
     'insert into lane (name, concurrency) select * from unnest($1::text[], $2::int[]) on conflict do nothing',
     [names, names.map((name) => configured[name] ?? defaultConcurrency)],

@@ -72,6 +72,8 @@ export async function openLeases(core: Core): Promise<Leases> {
           if (held.get(task.id) === lease) held.delete(task.id);
         },
       };
+      // The same task under an older fence: its attempt goes on for nobody.
+      held.get(task.id)?.stop('lost');
       held.set(task.id, lease);
       return lease;
     },

@@ -7,13 +7,15 @@ import {
   type AdapterModel,
   isAdapterFailure,
   type PayloadTransformer,
+  type RequestContext,
   type TaskType,
-  type TransformContext,
+  type Usage,
 } from '../sdk/index.ts';
 import { readCatalog } from './catalog.ts';
 import { checkInputAssets } from './inputs.ts';
 import { creditsFor, pricesFor, type UnitPrice } from './prices.ts';
 import { targetsFor } from './routes.ts';
+import { isStorable } from './storable.ts';
 
 /** Who creates: the account that pays, and the project of tasks that name none. */
 export interface Caller {
@@ -87,7 +89,7 @@ export async function planTask(core: Core, caller: Caller, request: TaskRequest)
   const issues = [
     ...checkRequest(core, request),
     ...checkText(request.input, member),
-    ...checkText({ tags: request.tags, metadata: request.metadata }, []),
+    ...checkText({ tags: request.tags, metadata: request.metadata, callbackUrl: request.callbackUrl }, []),
   ];
   if (issues.length > 0) throw validation(issues);
   const parsed = type.input.safeParse(request.input);
@@ -119,7 +121,7 @@ export async function planTask(core: Core, caller: Caller, request: TaskRequest)
     const estimated = estimate(loaded, model, type, input);
     if (route.length === 0) warnings.push(...dryRun(loaded, model, type, input));
     const frozen = pricesFor(prices, type.name, loaded.adapter.name, model.id, now);
-    const quote = creditsFor(estimated, frozen);
+    const quote = estimated && creditsFor(estimated, frozen);
     if (quote === null) continue;
     route.push({
       provider: loaded.adapter.name,
@@ -135,7 +137,7 @@ export async function planTask(core: Core, caller: Caller, request: TaskRequest)
     const [code, message] = target
       ? [
           'NO_PRICE',
-          `${type.name} by ${target.loaded.adapter.name} has no price; the operator sets one with setPrice (0 is a price).`,
+          `${type.name} by ${target.loaded.adapter.name} has no price for what it would use; the operator sets one with setPrice (0 is a price).`,
         ]
       : ['NO_PROVIDER', `Nothing that is installed makes ${type.name}.`];
     throw new Refusal('ProviderUnavailableError', code!, message!, { provider: target?.loaded.adapter.name });
@@ -175,7 +177,7 @@ function checkRequest(core: Core, request: TaskRequest): FieldIssue[] {
     `must be from 1 to ${limits.ttlSeconds}`,
   );
   refuse(
-    runAt != null && runAt.getTime() > Date.now() + limits.runAheadMs,
+    runAt != null && (runAt.getTime() < 0 || runAt.getTime() > Date.now() + limits.runAheadMs),
     ['runAt'],
     'must be within a year from now',
   );
@@ -208,7 +210,6 @@ function checkRequest(core: Core, request: TaskRequest): FieldIssue[] {
   return issues;
 }
 
-/** Postgres keeps neither NUL nor half of a surrogate pair. */
 function checkText(value: unknown, path: string[]): FieldIssue[] {
   if (typeof value === 'string')
     return isStorable(value) ? [] : [{ path, message: 'must be valid Unicode without the NUL character' }];
@@ -217,9 +218,6 @@ function checkText(value: unknown, path: string[]): FieldIssue[] {
     isStorable(key) ? checkText(each, [...path, key]) : [{ path, message: 'has a key with the NUL character' }],
   );
 }
-
-const isStorable = (text: string): boolean =>
-  !text.includes('\0') && (text as string & { isWellFormed(): boolean }).isWellFormed();
 
 function checkOptions(model: AdapterModel, input: Record<string, unknown>): FieldIssue[] {
   const options = (input.options ?? {}) as Record<string, unknown>;
@@ -233,14 +231,19 @@ function checkOptions(model: AdapterModel, input: Record<string, unknown>): Fiel
     : parsed.error.issues.map((issue) => ({ path: ['options', ...issue.path.map(String)], message: issue.message }));
 }
 
+/** Null when the adapter cannot say: its own mistake must not look like the client's. */
 function estimate(
   loaded: LoadedAdapter,
   model: AdapterModel,
   type: TaskType<any, any>,
   input: Record<string, unknown>,
-) {
+): Usage[] | null {
   const transformer = loaded.adapter.transformers[type.name] as PayloadTransformer;
-  return transformer.estimate?.(providerInput(model, input), model.id) ?? type.estimate(input as never);
+  try {
+    return transformer.estimate?.(providerInput(model, input), model.id) ?? type.estimate(input as never);
+  } catch {
+    return null;
+  }
 }
 
 /** The transformer runs once when a task is created: what the model cannot do is told before it is paid for. */
@@ -262,7 +265,7 @@ function dryRun(
       ];
     }),
   );
-  const context: TransformContext = { config: loaded.config, attemptKey: 'dry-run', files };
+  const context: RequestContext = { config: loaded.config, attemptKey: 'dry-run', files };
   try {
     return transformer.toProvider(providerInput(model, input), model.id, context).warnings;
   } catch (error) {

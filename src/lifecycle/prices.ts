@@ -11,6 +11,10 @@ export interface UnitPrice {
 }
 
 const maxCredits = Number.MAX_SAFE_INTEGER;
+/** Enough digits for the largest quantity times the longest price. */
+const Exact = Decimal.clone({ precision: 60 });
+const earliest = new Date(0);
+const latest = new Date('9999-01-01');
 
 /** Every price row, also past and future ones. */
 export async function listPrices(core: Core): Promise<PriceRow[]> {
@@ -42,14 +46,14 @@ export function pricesFor(
 
 /**
  * Whole credits for a usage: the exact sum, rounded up once.
- * @returns null when a unit has no price.
+ * @returns null when a unit has no price, or a quantity is none.
  */
 export function creditsFor(usage: Usage[], prices: UnitPrice[]): number | null {
-  let sum = new Decimal(0);
+  let sum = new Exact(0);
   for (const { unit, quantity } of usage) {
     const price = prices.find((each) => each.unit === unit);
-    if (!price) return null;
-    sum = sum.plus(new Decimal(quantity).times(price.creditsPerUnit));
+    if (!price || !Number.isFinite(quantity) || quantity < 0) return null;
+    sum = sum.plus(new Exact(quantity).times(price.creditsPerUnit));
   }
   return Math.min(sum.ceil().toNumber(), maxCredits);
 }
@@ -79,6 +83,9 @@ export async function setPrice(
     issue('unit', 'must be a lower-case word of at most 50 letters, as second');
   if (!/^\d{1,15}(\.\d{1,12})?$/.test(price.creditsPerUnit))
     issue('creditsPerUnit', 'must be a decimal of 0 or more, as 0.0025, with at most 12 places');
+  const { effectiveFrom } = price;
+  if (effectiveFrom && (effectiveFrom < earliest || effectiveFrom > latest))
+    issue('effectiveFrom', 'must lie between the years 1970 and 9999');
   if (issues.length > 0) throw validation(issues);
   const [row] = await core.db.sql<PriceRow>(
     `insert into price (task_type, provider, model, unit, credits_per_unit, effective_from) values ($1, $2, $3, $4, $5, coalesce($6, clock_timestamp()))

@@ -19,8 +19,8 @@ export interface Queues {
   close(): Promise<void>;
 }
 
-/** Bee-Queue fixes its concurrency when it starts; a lane's own concurrency is kept by dispatch, so this is only a ceiling. */
-const concurrencyCeiling = 1_000;
+/** Claims at once. A lane's own concurrency, which Bee-Queue could not change at run time, is kept by dispatch. */
+const concurrencyCeiling = 32;
 const stallIntervalMs = 5_000;
 
 /** @param take is called for each job; a job that it rejects is gone: dispatch repeats what was not claimed. */
@@ -36,9 +36,13 @@ export function openQueues(core: Core, lanes: string[], take: (job: Job) => Prom
     async hand(lane, jobs) {
       const queue = producers.get(lane);
       // node_redis would queue without bound while Redis is away, and the promise would hang.
-      if (!queue || !(queue as unknown as { client?: { ready: boolean } }).client?.ready) return;
+      if (!queue || !clientOf(queue)?.ready) return;
       const rows = jobs.map((job) => queue.createJob(job).setId(`${job.taskId}:${job.dispatch}`));
-      const failures = await queue.saveAll(rows);
+      let failures = await queue.saveAll(rows);
+      if ([...failures.values()].some(isNoScript)) {
+        await loadScripts(queue);
+        failures = await queue.saveAll([...failures.keys()]);
+      }
       if (failures.size > 0)
         core.log.warn(
           { lane, count: failures.size, err: [...failures.values()][0] },
@@ -52,7 +56,7 @@ export function openQueues(core: Core, lanes: string[], take: (job: Job) => Prom
 }
 
 function connect(core: Core, lane: string, isWorker: boolean): BeeQueue<Job> {
-  const queue = new BeeQueue<Job>(lane, {
+  const settings: BeeQueue.QueueSettings & { initialRedisFailureRetryDelay: number } = {
     prefix: `${core.config.ATELIER_REDIS_PREFIX}:lane`,
     // A client object of another library would be ignored without a word, and 127.0.0.1:6379 used instead.
     redis: {
@@ -67,16 +71,29 @@ function connect(core: Core, lane: string, isWorker: boolean): BeeQueue<Job> {
     storeJobs: false,
     removeOnSuccess: true,
     removeOnFailure: true,
-  });
+    initialRedisFailureRetryDelay: 100,
+  };
+  const queue = new BeeQueue<Job>(lane, settings);
   // Without a listener a dropped connection ends the process.
-  queue.on('error', (error: Error) => core.log.debug({ lane, err: error }, 'the queue lost Redis'));
+  queue.on('error', (error: Error) => {
+    core.log.debug({ lane, err: error }, 'the queue lost Redis');
+    if (isNoScript(error)) loadScripts(queue).catch(() => {});
+  });
   queue.ready().then(
     () => {
-      // Redis forgets scripts on a restart and on SCRIPT FLUSH, and every save would fail from then on.
-      const { client } = queue as unknown as { client: NodeJS.EventEmitter };
-      client.on('ready', () => lua.buildCache(client).catch(() => {}));
+      // Redis forgets scripts when it starts again, and every save would fail from then on.
+      clientOf(queue).on('ready', () => loadScripts(queue).catch(() => {}));
     },
     (error) => core.log.warn({ lane, err: error }, 'the queue cannot reach Redis'),
   );
   return queue;
 }
+
+type Client = NodeJS.EventEmitter & { ready: boolean };
+
+const clientOf = (queue: BeeQueue<Job>): Client => (queue as unknown as { client: Client }).client;
+
+const loadScripts = (queue: BeeQueue<Job>): Promise<unknown> => lua.buildCache(clientOf(queue));
+
+/** After SCRIPT FLUSH, which no connection is told of. */
+const isNoScript = (error: Error): boolean => (error as { code?: unknown }).code === 'NOSCRIPT';

@@ -27,29 +27,33 @@ export function openReporter(core: Core, task: Task): Reporter {
   let logs = 0;
   let writing: Promise<void> | undefined;
 
+  async function writeNext(): Promise<void> {
+    const piece = whole(text);
+    const next = notes[0];
+    if (piece) {
+      text = text.slice(piece.length);
+      await note(core, task, 'output_added', { index: 0, text: piece });
+    } else if (next) {
+      notes.shift();
+      await note(core, task, next.kind, next.data);
+    } else if (waiting) {
+      const { fraction, step } = waiting;
+      waiting = undefined;
+      await progress(core, task, fraction, step);
+    }
+  }
   async function write(): Promise<void> {
-    while (waiting || notes.length > 0 || text) {
-      if (text) {
-        const piece = text;
-        text = '';
-        await note(core, task, 'output_added', { index: 0, text: piece });
-      }
-      const next = notes.shift();
-      if (next) await note(core, task, next.kind, next.data);
-      else if (waiting) {
-        const { fraction, step } = waiting;
-        waiting = undefined;
-        await progress(core, task, fraction, step);
-      }
+    while (waiting || notes.length > 0 || whole(text)) {
+      // What is told is for people; the outcome is what counts, and it is written by other means.
+      await writeNext().catch((error) =>
+        core.log.debug({ taskId: toId('Task', task.id), err: error }, 'progress was not written'),
+      );
     }
   }
   function wake(): void {
-    writing ??= write()
-      // What is told is for people; the outcome is what counts, and it is written by other means.
-      .catch((error) => core.log.debug({ taskId: toId('Task', task.id), err: error }, 'progress was not written'))
-      .finally(() => {
-        writing = undefined;
-      });
+    writing ??= write().finally(() => {
+      writing = undefined;
+    });
   }
 
   return {
@@ -64,11 +68,11 @@ export function openReporter(core: Core, task: Task): Reporter {
     },
     log(level, message) {
       if (logs++ >= maxLogs) return;
-      notes.push({ kind: 'logged', data: { level, message: storable(message).slice(0, maxLogLength) } });
+      notes.push({ kind: 'logged', data: { level, message: message.slice(0, maxLogLength) } });
       wake();
     },
     text(piece) {
-      text += storable(piece);
+      text += piece;
       wake();
     },
     output(index, assetId) {
@@ -81,5 +85,8 @@ export function openReporter(core: Core, task: Task): Reporter {
   };
 }
 
-/** Postgres keeps no NUL. */
-const storable = (text: string): string => text.replaceAll('\0', '');
+/** Without half of a character at its end: the other half comes with the next piece. */
+function whole(text: string): string {
+  const last = text.charCodeAt(text.length - 1);
+  return last >= 0xd800 && last <= 0xdbff ? text.slice(0, -1) : text;
+}

@@ -2,7 +2,7 @@ import type { Core } from '../core.ts';
 import { toId } from '../id.ts';
 import type { Handle } from '../sdk/index.ts';
 import { backoffMs, deadlineExceeded } from './fail.ts';
-import { finish, finishDue, flagForReview, park, releaseScheduled, requeue } from './status.ts';
+import { type Ending, finish, finishDue, flagForReview, park, releaseScheduled, requeue } from './status.ts';
 
 const batch = 200;
 /** The holder of a lease and the poller see a deadline first; this long after it nobody does. */
@@ -14,28 +14,38 @@ const cancelGrace = "interval '30 seconds'";
  * left. Every worker sweeps; each row is locked, or written under its fence, so two see to it once.
  */
 export async function sweep(core: Core): Promise<void> {
-  await releaseScheduled(core, batch);
-  const now = 'clock_timestamp()';
-  await finishDue(
-    core,
-    `status in ('SCHEDULED', 'QUEUED') and started_at is null and expires_at <= ${now}`,
+  const steps = [
+    () => recoverLost(core),
+    () => releaseScheduled(core, batch),
+    ...endings.map(
+      ([due, order, ending]) =>
+        () =>
+          finishDue(core, due, order, ending, batch),
+    ),
+  ];
+  for (const step of steps) {
+    await step().catch((error) =>
+      core.log.warn({ err: error }, 'a step of the sweep failed; it is repeated with the next'),
+    );
+  }
+}
+
+const endings: [due: string, order: string, Ending][] = [
+  [
+    `status in ('SCHEDULED', 'QUEUED') and started_at is null and expires_at <= now()`,
     'expires_at',
     {
       status: 'EXPIRED',
       error: { code: 'EXPIRED', message: 'The task did not start within its ttlSeconds.', retryable: true },
     },
-    batch,
-  );
-  await finishDue(
-    core,
-    `status = 'PROCESSING' and cancel_requested_at <= ${now} - ${cancelGrace}`,
+  ],
+  [
+    `status = 'PROCESSING' and cancel_requested_at <= now() - ${cancelGrace}`,
     'cancel_requested_at',
     { status: 'CANCELLED' },
-    batch,
-  );
-  await finishDue(
-    core,
-    `status = 'PROCESSING' and needs_review and deadline_at <= ${now}`,
+  ],
+  [
+    `status = 'PROCESSING' and needs_review and deadline_at <= now()`,
     'deadline_at',
     {
       status: 'FAILED',
@@ -45,24 +55,14 @@ export async function sweep(core: Core): Promise<void> {
         retryable: true,
       },
     },
-    batch,
-  );
-  await finishDue(
-    core,
-    `status = 'QUEUED' and deadline_at <= ${now}`,
+  ],
+  [`status = 'QUEUED' and deadline_at <= now()`, 'deadline_at', { status: 'FAILED', error: deadlineExceeded }],
+  [
+    `status = 'PROCESSING' and not needs_review and deadline_at <= now() - ${deadlineGrace}`,
     'deadline_at',
     { status: 'FAILED', error: deadlineExceeded },
-    batch,
-  );
-  await finishDue(
-    core,
-    `status = 'PROCESSING' and not needs_review and deadline_at <= ${now} - ${deadlineGrace}`,
-    'deadline_at',
-    { status: 'FAILED', error: deadlineExceeded },
-    batch,
-  );
-  await recoverLost(core);
-}
+  ],
+];
 
 const workerLost = { code: 'WORKER_LOST', message: 'The worker that ran this attempt died.', retryable: true };
 
@@ -81,13 +81,13 @@ async function recoverLost(core: Core): Promise<void> {
   const lost = await core.db.sql<Lost>(
     `select t.id, t.fence, t.failures, t.cancel_requested_at, a.phase, a.resubmit, a.handle
      from task t join attempt a on a.task_id = t.id and a.number = t.attempt
-     where t.status = 'PROCESSING' and t.lease_until <= clock_timestamp() order by t.lease_until limit $1`,
+     where t.status = 'PROCESSING' and t.lease_until <= now() order by t.lease_until limit $1`,
     [batch],
   );
   for (const task of lost) {
     core.log.warn({ taskId: toId('Task', task.id), phase: task.phase }, 'the worker of a task is gone');
     if (task.cancelRequestedAt) await finish(core, task, { status: 'CANCELLED' });
-    else if (task.handle) await park(core, task as never, task.handle, 0);
+    else if (task.handle) await park(core, task, task.handle, 0);
     else if (task.phase !== 'preparing' && task.resubmit !== 'safe') await flagForReview(core, task);
     else if (task.failures + 1 >= core.config.ATELIER_MAX_ATTEMPTS)
       await finish(core, task, { status: 'FAILED', error: workerLost });

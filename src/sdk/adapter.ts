@@ -25,12 +25,16 @@ export interface TransformContext<Config = unknown> {
   attemptKey: string;
   /** The vendor may call this URL when the work is done. Undefined when the installation has no public address. */
   callbackUrl?: string;
+}
+
+/** What `toProvider` may know beside that. */
+export interface RequestContext<Config = unknown> extends TransformContext<Config> {
   /** The input's files by the name of their URL field; an empty list when none was given. */
   files: Record<string, AssetReference[]>;
 }
 
 /** Everything else an adapter may use. No database, no clock of its own. */
-export interface AdapterContext<Config = unknown> extends Omit<TransformContext<Config>, 'files'> {
+export interface AdapterContext<Config = unknown> extends TransformContext<Config> {
   taskType: string;
   model: string | null;
   /** Values of the secrets that the adapter declared. */
@@ -42,7 +46,7 @@ export interface AdapterContext<Config = unknown> extends Omit<TransformContext<
   now(): Date;
   /** A private temporary directory, removed when the attempt ends. */
   directory: string;
-  /** Requests to the declared hosts only. No hidden retries. */
+  /** Node's own. No hidden retries. */
   fetch: typeof globalThis.fetch;
   /** A line for the task's own log, which clients see. Must hold no secret. */
   log(level: 'DEBUG' | 'INFO' | 'WARN' | 'ERROR', message: string): void;
@@ -96,7 +100,7 @@ export interface PayloadTransformer<Input = any, Result = any, Request = any, An
   toProvider(
     input: Input,
     model: string | null,
-    context: TransformContext<Config>,
+    context: RequestContext<Config>,
   ): { request: Request; warnings: string[] };
   /** PURE. */
   fromProvider(answer: Answer, context: TransformContext<Config>): Produced<Result>;
@@ -146,7 +150,7 @@ export interface Adapter<Config = any> {
   /** Must not wait; Atelier sets the rhythm. A succeeded poll can be repeated. */
   poll?(handle: Handle, context: AdapterContext<Config>): Promise<Observation>;
   cancel?(handle: Handle, context: AdapterContext<Config>): Promise<CancelAnswer>;
-  /** PURE. What an error means. Default: see `classifyByDefault`. */
+  /** PURE. What an error means. Default, and for undefined: `bug`. */
   classify?(error: unknown, phase: CallPhase): FailureFacts | undefined;
 }
 
@@ -162,6 +166,13 @@ export function defineAdapter<Config = unknown>(adapter: Adapter<Config>): Adapt
   };
   if (!/^[a-z][a-z0-9-]*$/.test(adapter.name)) fail('its name must be lower-case letters, digits and dashes');
   if (adapter.contract !== 1) fail(`it speaks contract ${adapter.contract}; this Atelier speaks 1`);
+  if (adapter.runs !== 'here' && adapter.runs !== 'vendor') fail("runs must be 'here' or 'vendor'");
+  if (!['safe', 'keyed', 'never'].includes(adapter.resubmit)) fail("resubmit must be 'safe', 'keyed' or 'never'");
+  for (const [type, transformer] of Object.entries(adapter.transformers)) {
+    const { toProvider, fromProvider } = transformer ?? {};
+    if (typeof toProvider !== 'function' || typeof fromProvider !== 'function')
+      fail(`the transformer of ${type} needs toProvider and fromProvider`);
+  }
   if (adapter.models.length === 0) fail('models is empty; name at least one');
   for (const model of adapter.models) {
     for (const type of model.taskTypes)

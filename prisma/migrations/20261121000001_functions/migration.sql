@@ -1,4 +1,6 @@
--- The writes of a task's life, each one round trip. lifecycle/create.ts calls task_create; lifecycle/status.ts all others.
+-- The writes of a task's life, each one round trip. Due times are compared with now(), which an index can use; clock_timestamp(),
+-- which moves on while a statement waits for a lock, is for values.
+-- lifecycle/create.ts calls task_create; lifecycle/status.ts all others.
 -- Lock order everywhere: task, hold, account. Expected refusals are raised with a SQLSTATE of class AT:
 -- AT402 too few credits, AT404 no such project, AT409 idempotency key used with another input, AT422 balance out of range.
 
@@ -86,7 +88,7 @@ DECLARE v_task task;
 BEGIN
   FOR v_task IN
     UPDATE task SET status = 'QUEUED', available_at = date_trunc('milliseconds', clock_timestamp()), last_seq = last_seq + 1
-    WHERE id IN (SELECT id FROM task WHERE status = 'SCHEDULED' AND run_at <= clock_timestamp() ORDER BY run_at LIMIT p_limit FOR UPDATE SKIP LOCKED)
+    WHERE id IN (SELECT id FROM task WHERE status = 'SCHEDULED' AND run_at <= now() ORDER BY run_at LIMIT p_limit FOR UPDATE SKIP LOCKED)
     RETURNING *
   LOOP
     PERFORM task_event_add(v_task, 'status_changed', jsonb_build_object('status', 'QUEUED', 'previous', 'SCHEDULED'));
@@ -103,6 +105,9 @@ DECLARE
   v_lane lane;
   v_free int;
   v_accounts uuid[];
+  v_ids uuid[];
+  v_dispatches int[];
+  v_last uuid;
   v_now timestamptz := clock_timestamp();
 BEGIN
   SELECT * INTO v_lane FROM lane WHERE name = p_lane FOR UPDATE SKIP LOCKED;
@@ -131,14 +136,10 @@ BEGIN
   )
   SELECT array_agg(account_id ORDER BY n) INTO v_accounts FROM (SELECT * FROM behind UNION ALL SELECT * FROM before) waiting;
   IF v_accounts IS NULL THEN RETURN; END IF;
-  IF v_lane.turn_after IS DISTINCT FROM v_accounts[256] THEN
-    UPDATE lane SET turn_after = v_accounts[256] WHERE name = p_lane;
-  END IF;
-
-  RETURN QUERY
   WITH turns AS (
-    SELECT candidate.id, a.account_id, busy.count + row_number() OVER (PARTITION BY a.account_id ORDER BY candidate.priority DESC, candidate.id) AS turn
-    FROM unnest(v_accounts) AS a(account_id)
+    SELECT candidate.id, a.account_id, a.place,
+      busy.count + row_number() OVER (PARTITION BY a.account_id ORDER BY candidate.priority DESC, candidate.id) AS turn
+    FROM unnest(v_accounts) WITH ORDINALITY AS a(account_id, place)
     CROSS JOIN LATERAL (SELECT count(*) FROM task t WHERE t.lane = p_lane AND t.account_id = a.account_id AND t.slot) AS busy
     CROSS JOIN LATERAL (
       SELECT t.id, t.priority FROM task t
@@ -146,11 +147,22 @@ BEGIN
       ORDER BY t.priority DESC, t.id LIMIT v_free
     ) AS candidate
   ), picked AS (
-    SELECT turns.id, turns.account_id FROM turns ORDER BY turns.turn, turns.id LIMIT v_free
+    SELECT * FROM turns ORDER BY turn, place LIMIT v_free
+  ), handed AS (
+    UPDATE task t SET handed_over = true, dispatch = t.dispatch + 1, available_at = v_now + p_redeliver_ms * interval '1 millisecond'
+    FROM picked WHERE t.id = picked.id AND t.status = 'QUEUED'
+    RETURNING t.id, t.dispatch, t.account_id, picked.turn, picked.place
   )
-  UPDATE task t SET handed_over = true, dispatch = t.dispatch + 1, available_at = v_now + p_redeliver_ms * interval '1 millisecond'
-  FROM picked WHERE t.id = picked.id AND t.status = 'QUEUED'
-  RETURNING t.id, t.dispatch;
+  SELECT array_agg(id ORDER BY turn, place), array_agg(dispatch ORDER BY turn, place), (array_agg(account_id ORDER BY turn DESC, place DESC))[1]
+    INTO v_ids, v_dispatches, v_last FROM handed;
+  -- Where there was not enough for all, the next round begins behind the account that was last.
+  IF coalesce(cardinality(v_ids), 0) < v_free THEN
+    v_last := v_accounts[256];
+  END IF;
+  IF v_lane.turn_after IS DISTINCT FROM v_last THEN
+    UPDATE lane SET turn_after = v_last WHERE name = p_lane;
+  END IF;
+  RETURN QUERY SELECT unnest(v_ids), unnest(v_dispatches);
 END $$;
 
 -- Takes the task of one hand-over for one worker: no row = another has it, or it may not run now.
@@ -192,7 +204,9 @@ CREATE FUNCTION task_park(p_id uuid, p_fence int, p_handle jsonb, p_poll_ms int)
 DECLARE v_task task;
 BEGIN
   UPDATE task SET slot = false, lease_until = NULL, worker_id = NULL,
-    next_poll_at = clock_timestamp() + CASE WHEN cancel_requested_at IS NULL THEN p_poll_ms ELSE least(p_poll_ms, 1000) END * interval '1 millisecond'
+    -- Not behind the deadline: the vendor is told to stop then.
+    next_poll_at = least(deadline_at, clock_timestamp()
+      + CASE WHEN cancel_requested_at IS NULL THEN p_poll_ms ELSE least(p_poll_ms, 1000) END * interval '1 millisecond')
   WHERE id = p_id AND fence = p_fence AND status = 'PROCESSING' RETURNING * INTO v_task;
   IF NOT FOUND THEN RETURN; END IF;
   -- A callback that came while the handle was being polled asks for one more look at once.
@@ -205,7 +219,7 @@ END $$;
 -- Takes parked handles that are due, under a new lease, for one look each.
 CREATE FUNCTION task_claim_polls(p_worker uuid, p_lease_ms int, p_limit int) RETURNS SETOF task LANGUAGE sql AS $$
   UPDATE task SET fence = fence + 1, worker_id = p_worker, lease_until = clock_timestamp() + p_lease_ms * interval '1 millisecond', next_poll_at = NULL
-  WHERE id IN (SELECT id FROM task WHERE status = 'PROCESSING' AND next_poll_at <= clock_timestamp() ORDER BY next_poll_at LIMIT p_limit FOR UPDATE SKIP LOCKED)
+  WHERE id IN (SELECT id FROM task WHERE status = 'PROCESSING' AND next_poll_at <= now() ORDER BY next_poll_at LIMIT p_limit FOR UPDATE SKIP LOCKED)
   RETURNING *
 $$;
 
@@ -237,6 +251,8 @@ CREATE FUNCTION task_requeue(p_id uuid, p_fence int, p jsonb) RETURNS SETOF task
 DECLARE v_task task;
 BEGIN
   UPDATE task SET status = 'QUEUED', slot = false, lease_until = NULL, worker_id = NULL, next_poll_at = NULL, handed_over = false, needs_review = false,
+    -- A review has a deadline of its own; the next attempt counts anew.
+    deadline_at = CASE WHEN needs_review THEN NULL ELSE deadline_at END,
     available_at = date_trunc('milliseconds', clock_timestamp()) + coalesce((p->>'delayMs')::int, 0) * interval '1 millisecond',
     failures = failures + coalesce((p->>'failures')::int, 0), target_index = coalesce((p->>'targetIndex')::int, target_index),
     fence = fence + 1, last_seq = last_seq + 1
