@@ -37,6 +37,8 @@ export async function startBench(options: { worker: boolean }): Promise<Bench> {
     adapters: [scriptedAdapter().adapter],
   });
   await seedLanes(core);
+  // What an earlier bench left queued would stand before this one's tasks.
+  await core.db.sql('truncate task, task_event, attempt, idempotency_key, webhook_delivery, asset');
   await core.db.sql('update lane set concurrency = 50');
   await seedPrices(core);
   const api = startProcess(['src/cli.ts', 'api'], environment);
