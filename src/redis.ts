@@ -11,8 +11,6 @@ export function connectRedis(url: string, options: { log: Log; queue?: boolean }
     maxRetriesPerRequest: options.queue ? null : 0,
     retryStrategy,
     connectTimeout: 5_000,
-    // What is sent within one turn of the loop goes out in one write.
-    enableAutoPipelining: true,
   });
   let down = false;
   redis.on('error', (error) => {

@@ -16,6 +16,7 @@ export default defineConfig({
     include: ['test/**/*.test.ts', 'adapters/**/*.test.ts', 'src/**/*.test.ts'],
     globalSetup: ['test/services.ts'],
     reporters: ['default', './test/count-reporter.ts'],
+    env: { AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true' },
     pool: 'forks',
     maxWorkers: 2,
     testTimeout: 20_000,

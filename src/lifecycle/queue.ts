@@ -22,6 +22,7 @@ export interface Queues {
 /** Claims at once. A lane's own concurrency, which Bee-Queue could not change at run time, is kept by dispatch. */
 const concurrencyCeiling = 32;
 const stallIntervalMs = 5_000;
+const retryDelayMs = 200;
 
 /** @param take is called for each job; a job that it rejects is gone: dispatch repeats what was not claimed. */
 export function openQueues(core: Core, lanes: string[], take: (job: Job) => Promise<void>): Queues {
@@ -56,7 +57,7 @@ export function openQueues(core: Core, lanes: string[], take: (job: Job) => Prom
 }
 
 function connect(core: Core, lane: string, isWorker: boolean): BeeQueue<Job> {
-  const settings: BeeQueue.QueueSettings & { initialRedisFailureRetryDelay: number } = {
+  const queue = new BeeQueue<Job>(lane, {
     prefix: `${core.config.ATELIER_REDIS_PREFIX}:lane`,
     // A client object of another library would be ignored without a word, and 127.0.0.1:6379 used instead.
     redis: {
@@ -71,9 +72,9 @@ function connect(core: Core, lane: string, isWorker: boolean): BeeQueue<Job> {
     storeJobs: false,
     removeOnSuccess: true,
     removeOnFailure: true,
-    initialRedisFailureRetryDelay: 100,
-  };
-  const queue = new BeeQueue<Job>(lane, settings);
+  });
+  // Bee-Queue doubles one delay for all that wait, without a ceiling: after a few lost connections they would sleep for days.
+  Object.defineProperty(queue, '_redisFailureRetryDelay', { get: () => retryDelayMs, set: () => {} });
   // Without a listener a dropped connection ends the process.
   queue.on('error', (error: Error) => {
     core.log.debug({ lane, err: error }, 'the queue lost Redis');
