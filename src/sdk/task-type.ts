@@ -88,7 +88,12 @@ export const fields = {
   /** Any JSON value: GraphQL `JSON`. */
   json: () => z.json().meta({ graphql: 'JSON' }),
   /** A JSON object of provider options, checked by the adapter against the model's own schema: GraphQL `JSON`. */
-  options: () => z.record(z.string(), z.json()).meta({ graphql: 'JSON' }),
+  options: () =>
+    z
+      .record(z.string(), z.json())
+      .meta({ graphql: 'JSON' })
+      .optional()
+      .describe("The model's own options, checked against its schema in `providers`."),
   /** http(s) URLs of files, at most `max`: GraphQL `[URL!]`. */
   urls: (max: number) =>
     z

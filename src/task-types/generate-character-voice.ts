@@ -15,10 +15,7 @@ export const generateCharacterVoice = defineTaskType({
       .optional()
       .describe('BCP 47 tag, as "en" or "pt-BR". Default: the voice\'s own.'),
     speed: z.number().min(0.25).max(4).default(1).describe('1 is natural; 0.25 to 4.'),
-    options: fields
-      .options()
-      .optional()
-      .describe("The model's own options, checked against its schema in `providers`."),
+    options: fields.options(),
   }),
   result: z.object({
     audio: fields.asset().describe('The recording.'),

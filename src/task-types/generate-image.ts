@@ -23,10 +23,7 @@ export const generateImage = defineTaskType({
       .assetIds(8)
       .optional()
       .describe('Assets to go by; at most 8, together with referenceImages.'),
-    options: fields
-      .options()
-      .optional()
-      .describe("The model's own options, checked against its schema in `providers`."),
+    options: fields.options(),
   }),
   result: z.object({
     images: z.array(fields.asset()).describe('As many as `count` asked for.'),

@@ -23,10 +23,7 @@ export const generateText = defineTaskType({
       .json()
       .optional()
       .describe('A JSON Schema; the answer then also stands parsed in `result.json`.'),
-    options: fields
-      .options()
-      .optional()
-      .describe("The model's own options, checked against its schema in `providers`."),
+    options: fields.options(),
   }),
   result: z.object({
     text: z.string().describe('The whole answer.'),

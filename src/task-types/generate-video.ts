@@ -27,10 +27,7 @@ export const generateVideo = defineTaskType({
       .safeInt()
       .optional()
       .describe('The same seed and input give the same video where the model can. Default: chosen once per task.'),
-    options: fields
-      .options()
-      .optional()
-      .describe("The model's own options, checked against its schema in `providers`."),
+    options: fields.options(),
   }),
   result: z.object({
     video: fields.asset().describe('The video file.'),

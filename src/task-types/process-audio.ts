@@ -25,10 +25,7 @@ export const processAudio = defineTaskType({
       .max(-5)
       .default(-16)
       .describe('Integrated loudness of the result of MIX, CONCATENATE and NORMALIZE, LUFS, -70 to -5.'),
-    options: fields
-      .options()
-      .optional()
-      .describe("The model's own options, checked against its schema in `providers`."),
+    options: fields.options(),
   }),
   result: z.object({
     audio: fields.asset().describe('The recording.'),

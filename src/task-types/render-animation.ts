@@ -21,10 +21,7 @@ export const renderAnimation = defineTaskType({
       .safeInt()
       .optional()
       .describe('The same seed and input give the same animation where the model can. Default: chosen once per task.'),
-    options: fields
-      .options()
-      .optional()
-      .describe("The model's own options, checked against its schema in `providers`."),
+    options: fields.options(),
   }),
   result: z.object({
     video: fields.asset().describe('The animation as a video file.'),

@@ -20,10 +20,7 @@ export const testPrompt = defineTaskType({
       .describe(
         'What the answer must hold, each judged on its own; at most 50 of 1,000 characters. `/…/flags` is a regular expression, `!` before one negates it, anything else must occur, ignoring case.',
       ),
-    options: fields
-      .options()
-      .optional()
-      .describe("The model's own options, checked against its schema in `providers`."),
+    options: fields.options(),
   }),
   result: z.object({
     rendered: z.string().describe('The template with its variables filled in; a missing one stays as it was written.'),
