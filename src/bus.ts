@@ -46,7 +46,7 @@ export function openBus(options: { url: string; prefix: string; log: Log }): Bus
         }
       });
       subscribed.catch((error) => options.log.warn({ err: error, channel }, 'a wake-up channel is not heard'));
-      await Promise.race([subscribed, pause(patienceMs, undefined, { ref: false })]);
+      await Promise.race([subscribed.catch(() => {}), pause(patienceMs, undefined, { ref: false })]);
       return () => {
         // While Redis is away the command would wait, and end as an unhandled rejection when the connection is given up.
         subscribed.then((id) => subscriber.status === 'ready' && pubsub.unsubscribe(id)).catch(() => {});

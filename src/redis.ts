@@ -11,6 +11,9 @@ export function connectRedis(url: string, options: { log: Log; queue?: boolean }
     maxRetriesPerRequest: options.queue ? null : 0,
     retryStrategy,
     connectTimeout: 5_000,
+    // Both ask Redis about itself after connecting, and a SUBSCRIBE may overtake them: then they fail, and the subscription is lost.
+    enableReadyCheck: !options.queue,
+    disableClientInfo: true,
   });
   let down = false;
   redis.on('error', (error) => {

@@ -443,8 +443,8 @@ describe('the files of an input', () => {
     const image = await uploadedAsset('s.png', 'image/png');
     const sound = await uploadedAsset('s.wav', 'audio/wav');
     const id = toId('Asset', image.id);
-    const check = (input: Record<string, unknown>, account = bed.account.uuid) =>
-      checkInputAssets(bed.core, account, generateVideo, input);
+    const check = (input: Record<string, unknown>, account = bed.account.uuid, only?: { projectId: string }) =>
+      checkInputAssets(bed.core, { accountId: account, only }, generateVideo, input);
     expect(
       await check({ storyboardAssetIds: [id], storyboardImages: ['https://example.com/a.png', `${origin}/a.png`] }),
     ).toEqual([]);

@@ -85,6 +85,35 @@ describe('an idempotency key', () => {
   });
 });
 
+describe('a caller who is narrowed to a project', () => {
+  it('learns nothing of another project by its idempotency keys', async () => {
+    const caller = await accountWith(100);
+    await createTask(bed.core, caller, image(1, { idempotencyKey: 'k' }));
+    const [other] = await bed.sql<{ id: string }>(
+      `insert into project (account_id, name) values ($1, 'other') returning id`,
+      [caller.accountId],
+    );
+    const narrowed = { ...caller, projectId: other!.id, only: { projectId: other!.id } };
+    for (const sent of [1, 2]) {
+      const refused = createTask(bed.core, narrowed, image(sent, { idempotencyKey: 'k' }));
+      await expect(refused).rejects.toMatchObject({ kind: 'ConflictError', code: 'IDEMPOTENCY_KEY_TAKEN', facts: {} });
+    }
+    await expect(
+      createTask(bed.core, narrowed, image(1, { idempotencyKey: 'k', input: { prompt: '' } })),
+    ).rejects.toMatchObject({ kind: 'ConflictError' });
+  });
+});
+
+describe('a key that cannot be kept', () => {
+  it.each(['', 'a\0', '\ud800', 'x'.repeat(256)])('is refused: %j', async (idempotencyKey) => {
+    const caller = await accountWith(100);
+    await expect(createTask(bed.core, caller, image(1, { idempotencyKey }))).rejects.toMatchObject({
+      kind: 'ValidationError',
+      facts: { issues: [{ path: ['idempotencyKey'] }] },
+    });
+  });
+});
+
 describe('grants and adjustments', () => {
   it('count once per key, and refuse another change under it', async () => {
     const { accountId } = await accountWith(0);
@@ -102,14 +131,21 @@ describe('grants and adjustments', () => {
     { leg: 'GRANT', change: 0 },
     { leg: 'ADJUST', change: 0 },
     { leg: 'ADJUST', change: -11 },
+    { leg: 'ADJUST', change: 1, note: ' ' },
+    { leg: 'GRANT', change: 1.5 },
     { leg: 'GRANT', change: Number.MAX_SAFE_INTEGER },
-  ] as const)('refuse $leg of $change', async ({ leg, change }) => {
-    const { accountId } = await accountWith(10);
-    await expect(changeCredits(bed.core, { accountId, leg, change, idempotencyKey: 'k' })).rejects.toMatchObject({
-      kind: 'ValidationError',
-    });
-    expect(await balance(accountId)).toEqual({ available: 10n, held: 0n });
-  });
+  ] as { leg: 'GRANT' | 'ADJUST'; change: number; note?: string }[])(
+    'refuse $leg of $change',
+    async ({ leg, change, note = 'why' }) => {
+      const { accountId } = await accountWith(10);
+      await expect(
+        changeCredits(bed.core, { accountId, leg, change, note, idempotencyKey: 'k' }),
+      ).rejects.toMatchObject({
+        kind: 'ValidationError',
+      });
+      expect(await balance(accountId)).toEqual({ available: 10n, held: 0n });
+    },
+  );
 
   it('stand in a ledger that nobody can rewrite', async () => {
     await expect(bed.sql('update ledger_entry set amount = 0')).rejects.toThrow('append-only');

@@ -80,7 +80,8 @@ function failureOf(report: Extract<Report, { state: 'refused' | 'missing' }>): A
     return new AdapterFailure({
       class: 'invalid_input',
       code: 'INVALID_INPUT',
-      message: report.message,
+      // A client sees the message alone: it must say what it is about.
+      message: [report.issues[0]?.path.join('.'), report.message].filter(Boolean).join(': '),
       issues: report.issues,
       billed: 'nothing',
     });

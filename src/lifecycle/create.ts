@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
 import type { Core } from '../core.ts';
 import type { Task } from '../db.ts';
-import { notFound, Refusal } from '../errors.ts';
+import { conflict, notFound, Refusal } from '../errors.ts';
 import { toId } from '../id.ts';
 import { raised, raisedBy, tooFewCredits } from './credits.ts';
 import { type Caller, type Plan, planTask, type TaskRequest } from './plan.ts';
+import { isStorable } from './storable.ts';
 import { eventChannel } from './wake.ts';
 
 export interface Created {
@@ -26,9 +27,7 @@ export async function createTask(core: Core, caller: Caller, request: TaskReques
     plan = await planTask(core, caller, request);
   } catch (refusal) {
     // A key that was used answers before any other check: what was fine then is not refused now.
-    const earlier = request.idempotencyKey
-      ? await findEarlier(core, caller.accountId, request.idempotencyKey, inputHash)
-      : undefined;
+    const earlier = await findEarlier(core, caller, request.idempotencyKey, inputHash);
     if (earlier) return { task: earlier, replayed: true, warnings: earlier.warnings };
     throw refusal;
   }
@@ -63,13 +62,14 @@ export async function createTask(core: Core, caller: Caller, request: TaskReques
       'task_create',
     );
     const { replayed, ...task } = made!;
+    if (replayed) checkReach(caller, task);
     if (!replayed) {
       core.bus.wake(eventChannel(task.id), { taskId: task.id, accountId: task.accountId, seq: task.lastSeq });
       if (task.status === 'QUEUED') core.bus.wake('dispatch', { lane: task.lane });
     }
     return { task, replayed, warnings: task.warnings };
   } catch (error) {
-    throw refusalOf(error);
+    throw await refusalOf(core, caller, error);
   }
 }
 
@@ -90,24 +90,44 @@ export async function estimateTask(core: Core, caller: Caller, request: TaskRequ
   };
 }
 
-async function findEarlier(core: Core, accountId: string, key: string, inputHash: string): Promise<Task | undefined> {
+async function findEarlier(
+  core: Core,
+  caller: Caller,
+  key: string | null | undefined,
+  inputHash: string,
+): Promise<Task | undefined> {
+  // A key that cannot be kept was never used.
+  if (!key || !isStorable(key)) return undefined;
   const [earlier] = await core.db.sql<Task & { inputHash: string }>(
     'select k.input_hash, t.* from idempotency_key k join task t on t.id = k.task_id where k.account_id = $1 and k.key = $2',
-    [accountId, key],
+    [caller.accountId, key],
   );
-  if (earlier && earlier.inputHash !== inputHash) throw keyUsed(earlier.id);
+  if (!earlier) return undefined;
+  checkReach(caller, earlier);
+  if (earlier.inputHash !== inputHash) throw keyUsed(earlier.id);
   return earlier;
 }
 
-function refusalOf(error: unknown): unknown {
+async function refusalOf(core: Core, caller: Caller, error: unknown): Promise<unknown> {
   const refusal = raisedBy(error);
-  if (refusal?.code === raised.keyUsed) return keyUsed(refusal.detail);
+  if (refusal?.code === raised.keyUsed) {
+    const [earlier] = await core.db.sql<Task>('select * from task where id = $1', [refusal.detail]);
+    if (earlier) checkReach(caller, earlier);
+    return keyUsed(refusal.detail);
+  }
   if (refusal?.code === raised.noProject) return notFound('project');
   if (refusal?.code === raised.tooFewCredits) {
     const { required, available } = JSON.parse(refusal.detail) as { required: number; available: number };
     return tooFewCredits(required, available);
   }
   return error;
+}
+
+/** Keys are the account's, and who is narrowed to a project must not learn of another's tasks by guessing them. */
+function checkReach(caller: Caller, task: Task): void {
+  const project = caller.only?.projectId;
+  if (project === undefined || project === task.projectId) return;
+  throw conflict('IDEMPOTENCY_KEY_TAKEN', 'This idempotencyKey is in use elsewhere in the account; use another one.');
 }
 
 const keyUsed = (taskId: string): Refusal => {

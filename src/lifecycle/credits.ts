@@ -46,6 +46,7 @@ export async function changeCredits(
   if (leg === 'ADJUST' && change.change === 0) issues.push({ path: [field], message: 'must not be 0' });
   if (idempotencyKey.length < 1 || idempotencyKey.length > 255 || !isStorable(idempotencyKey))
     issues.push({ path: ['idempotencyKey'], message: 'must be 1 to 255 characters' });
+  if (leg === 'ADJUST' && !note?.trim()) issues.push({ path: ['note'], message: 'must say why' });
   if (note != null && (note.length > 1_000 || !isStorable(note)))
     issues.push({ path: ['note'], message: 'must be at most 1,000 characters' });
   if (issues.length > 0) throw validation(issues);

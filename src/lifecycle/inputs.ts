@@ -17,12 +17,12 @@ import { inspectFile } from './media.ts';
  */
 export async function checkInputAssets(
   core: Core,
-  accountId: string,
+  caller: { accountId: string; only?: { projectId?: string } },
   type: TaskType<any, any>,
   input: Record<string, unknown>,
 ): Promise<FieldIssue[]> {
   const issues: FieldIssue[] = [];
-  const assets = await readAssets(core, accountId, type, input);
+  const assets = await readAssets(core, caller.accountId, type, input, caller.only?.projectId);
   for (const field of type.files ?? []) {
     const urls = list(input, field.urls);
     const ids = list(input, field.assetIds);
@@ -182,6 +182,7 @@ async function readAssets(
   accountId: string,
   type: TaskType<any, any>,
   input: Record<string, unknown>,
+  projectId?: string,
 ): Promise<Map<string, Asset>> {
   const uuids = new Map<string, string>();
   for (const id of (type.files ?? []).flatMap((field) => list(input, field.assetIds))) {
@@ -190,8 +191,8 @@ async function readAssets(
   }
   if (uuids.size === 0) return new Map();
   const rows = await core.db.sql<Asset>(
-    'SELECT * FROM asset WHERE account_id = $1 AND id = ANY($2)',
-    [accountId, [...uuids.values()]],
+    'SELECT * FROM asset WHERE account_id = $1 AND id = ANY($2) AND ($3::uuid IS NULL OR project_id = $3)',
+    [accountId, [...uuids.values()], projectId ?? null],
     'input_assets',
   );
   const byUuid = new Map(rows.map((row) => [row.id, row]));

@@ -1,6 +1,7 @@
 import { readNumbers } from '../config.ts';
 import type { Core } from '../core.ts';
 import { ConfigError, notFound, validation } from '../errors.ts';
+import { isStorable } from './storable.ts';
 
 export interface LaneState {
   name: string;
@@ -56,6 +57,7 @@ export async function setLane(
   if (concurrency != null && (concurrency < 0 || concurrency > maxConcurrency)) {
     throw validation([{ path: ['concurrency'], message: `must be from 0 to ${maxConcurrency}` }]);
   }
+  if (!isStorable(name)) throw notFound('lane');
   const changed = await core.db.sql(
     'update lane set paused = coalesce($2, paused), concurrency = coalesce($3, concurrency) where name = $1 returning name',
     [name, change.paused ?? null, concurrency ?? null],

@@ -21,6 +21,8 @@ import { isStorable } from './storable.ts';
 export interface Caller {
   accountId: string;
   projectId: string;
+  /** What a client token is narrowed to: he reaches nothing of another project. Undefined: the whole account. */
+  only?: { projectId?: string };
 }
 
 export interface TaskRequest {
@@ -105,7 +107,7 @@ export async function planTask(core: Core, caller: Caller, request: TaskRequest)
   if ('seed' in type.input.shape && input.seed === undefined) input.seed = randomInt(2 ** 31);
 
   const found = await targetsFor(core, type.name, request.provider, request.model);
-  const inside = [...(type.check?.(input) ?? []), ...(await checkInputAssets(core, caller.accountId, type, input))].map(
+  const inside = [...(type.check?.(input) ?? []), ...(await checkInputAssets(core, caller, type, input))].map(
     (issue) => ({ ...issue, path: [...member, ...issue.path] }),
   );
   const wrong = [...found.issues, ...inside];

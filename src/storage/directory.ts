@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { access, constants, mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { access, constants, mkdir, open, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -40,7 +40,11 @@ export function openDirectory(
       return facts?.isFile() ? { sizeBytes: facts.size, contentType: undefined } : null;
     },
     async remove(key) {
-      await rm(pathOf(root, key), { force: true });
+      const path = pathOf(root, key);
+      await rm(path, { force: true });
+      // A task's own folders (tasks/<task>/<attempt>) go with its last file; those that others write to stay.
+      if (key.split('/').length < 4) return;
+      for (const folder of [dirname(path), dirname(dirname(path))]) await rmdir(folder).catch(() => {});
     },
     async signGet(key, { expiresInSeconds, contentType, fileName }) {
       const facts = {
