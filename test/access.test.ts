@@ -264,6 +264,21 @@ describe('scopes', () => {
   });
 });
 
+it('node(id) asks for the same scope as task(id)', async () => {
+  const { id } = await submit();
+  const writer = await bed.createKey(['tasks:write']);
+  const garbage = (prefix: string) => `${prefix}_01h455vb4pex5vsknk084sn02q`;
+  for (const each of [id, garbage('task'), garbage('asset'), garbage('delivery')]) {
+    const { data, errors } = await bed.graphql(
+      'query ($id: ID!) { node(id: $id) { id } }',
+      { id: each },
+      { key: writer },
+    );
+    expect(data).toEqual({ node: null });
+    expect(errors).toMatchObject([{ path: ['node'], extensions: { code: 'FORBIDDEN', requiredScope: 'tasks:read' } }]);
+  }
+});
+
 describe('a client token', () => {
   it('reads and writes what its scopes say, and nothing of the account', async () => {
     const key = await token({ scopes: ['tasks:read', 'tasks:write'] });
@@ -306,6 +321,7 @@ describe('a client token', () => {
       create,
       'mutation { createTask: retryTask(id: "x") { __typename } }',
       'mutation { createTask: createUpload(input: { contentType: "image/png", sizeBytes: 5 }) { __typename } }',
+      'mutation { createTask: completeUpload(id: "x") { __typename } }',
     ]) {
       expect((await bed.graphql(query, {}, { key })).data.createTask.__typename).toBe('ForbiddenError');
     }
@@ -328,6 +344,49 @@ describe('a client token', () => {
       (await bed.graphql('query ($id: ID!) { project(id: $id) { id } }', { id: outside.project.id }, { key })).data
         .project,
     ).toBeNull();
+  });
+
+  it('that is narrowed to a project completes no upload of another', async () => {
+    const projectId = await newProject();
+    const key = await token({ scopes: ['tasks:write'], projectId });
+    const upload = async (by: string) => {
+      const { data } = await bed.graphql(
+        'mutation { createUpload(input: { contentType: "text/plain", sizeBytes: 5 }) { ... on CreateUploadSuccess { id url method headers } } }',
+        {},
+        { key: by },
+      );
+      const { id, url, method, headers } = data.createUpload;
+      await fetch(url, { method, headers, body: 'hello' });
+      return id;
+    };
+    const complete = (id: string) =>
+      bed.graphql(
+        'mutation ($id: ID!) { completeUpload(id: $id) { __typename ... on UserError { code message } } }',
+        { id },
+        { key },
+      );
+    expect((await complete(await upload(key))).data.completeUpload).toEqual({ __typename: 'CompleteUploadSuccess' });
+    const foreign = await complete(await upload(bed.tasksKey));
+    expect(foreign.data.completeUpload.__typename).toBe('NotFoundError');
+    expect(await complete('garbage')).toEqual(foreign);
+  });
+
+  it('that is narrowed sees what a task costs, and not the balance', async () => {
+    const { id } = await submit();
+    const show = (fields: string, key: string) =>
+      bed.graphql(
+        `query ($id: ID!) { task(id: $id) { ... on BaseTask { cost { ledger { ${fields} } } } } }`,
+        { id },
+        { key },
+      );
+    const key = await token({ scopes: ['tasks:read'], taskIds: [id] });
+    expect((await show('leg amount availableChange heldChange', key)).errors).toBeUndefined();
+    for (const field of ['availableAfter', 'heldAfter']) {
+      expect((await show(field, bed.tasksKey)).errors).toBeUndefined();
+      expect((await show(field, key)).errors).toMatchObject([
+        { path: ['task', 'cost', 'ledger', 0, field], extensions: { code: 'FORBIDDEN' } },
+      ]);
+    }
   });
 
   const bad: [string, object, string[]][] = [

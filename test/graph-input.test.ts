@@ -300,6 +300,53 @@ describe('pages', () => {
   });
 });
 
+describe('filters', () => {
+  const table: [string, object][] = [
+    ['more than 100 tags', { tags: Array.from({ length: 101 }, String) }],
+    ['more than 100 statuses', { status: Array.from({ length: 101 }, () => 'QUEUED') }],
+    ['a tag with NUL', { tags: ['fine', 'a\0'] }],
+    ['a tag with half a character', { tags: ['\ud800'] }],
+  ];
+  it.each(table)('refuse %s', async (_name, filter) => {
+    const list = await bed.graphql('query ($filter: TaskFilter) { tasks(filter: $filter) { nodes { __typename } } }', {
+      filter,
+    });
+    expect(list.errors).toMatchObject([{ path: ['tasks'], extensions: { code: 'BAD_REQUEST' } }]);
+    const cancel =
+      'mutation ($filter: TaskFilter!) { cancelTasks(filter: $filter) { __typename ... on ValidationError { issues { path } } } }';
+    expect((await bed.graphql(cancel, { filter })).data.cancelTasks).toEqual({
+      __typename: 'ValidationError',
+      issues: [{ path: ['filter', Object.keys(filter)[0]] }],
+    });
+    const feed = bed.subscribe('subscription ($filter: TaskFilter) { taskFeed(filter: $filter) { seq } }', { filter });
+    expect((await feed.next()).value).toMatchObject({ errors: [{ extensions: { code: 'BAD_REQUEST' } }] });
+    await feed.return?.();
+  });
+
+  it.each(['0000-01-01T00:00:00Z', '0001-01-01T00:00:00+01:00', '9999-12-31T23:59:59-01:00'])(
+    'refuse the moment %s',
+    async (createdAfter) => {
+      const { errors } = await bed.graphql(
+        'query ($filter: TaskFilter) { tasks(filter: $filter) { nodes { __typename } } }',
+        { filter: { createdAfter } },
+      );
+      expect(errors).toMatchObject([
+        { message: expect.stringContaining('0001 to 9999'), extensions: { code: 'BAD_REQUEST' } },
+      ]);
+    },
+  );
+
+  it('take the first and the last moment there is', async () => {
+    const { errors, data } = await bed.graphql(
+      '{ tasks(filter: { createdAfter: "0001-01-01T00:00:00Z", createdBefore: "9999-12-31T23:59:59.999Z" }) { nodes { __typename } } none: tasks(filter: { createdBefore: "0001-01-01T00:00:00Z" }) { nodes { __typename } } }',
+      {},
+      { key: foreign.key },
+    );
+    expect(errors).toBeUndefined();
+    expect(data).toEqual({ tasks: { nodes: [{ __typename: 'GenerateTextTask' }] }, none: { nodes: [] } });
+  });
+});
+
 describe('documents', () => {
   const table: [string, string][] = [
     ['no GraphQL', '{'],
@@ -324,6 +371,36 @@ describe('documents', () => {
     expect(data ?? null).toBeNull();
     expect(errors?.[0]?.extensions?.code).toBe('BAD_REQUEST');
     expect([200, 400]).toContain(status);
+  });
+
+  it.each(table.slice(2))('does not call %s an error of syntax', async (_name, query) => {
+    expect((await bed.graphql(query)).errors?.[0]?.message).toMatch(/^(\w+ )+limit of \d+ exceeded/);
+  });
+
+  it.each([
+    ['Credits', 'mutation { grantCredits(accountId: "x", idempotencyKey: "x", amount: -5) { __typename } }'],
+    [
+      'SafeInt',
+      'mutation { adjustCredits(accountId: "x", idempotencyKey: "x", note: "", change: 0.5) { __typename } }',
+    ],
+    ['DateTime', '{ tasks(filter: { createdAfter: "soon" }) { nodes { __typename } } }'],
+    [
+      'Decimal',
+      'mutation { setPrice(input: { taskType: GENERATE_TEXT, unit: "x", creditsPerUnit: 5 }) { __typename } }',
+    ],
+    [
+      'URL',
+      'mutation { createTask(input: { task: { generateText: { prompt: "" } }, callbackUrl: "x" }) { __typename } }',
+    ],
+  ])('says where a literal of %s is that does not fit', async (scalar, query) => {
+    const { errors } = await bed.graphql(query, {}, { key: bed.operatorKey });
+    expect(errors).toMatchObject([
+      {
+        message: expect.stringContaining(`${scalar} must be`),
+        locations: [{ line: 1, column: expect.any(Number) }],
+        extensions: { code: 'BAD_REQUEST' },
+      },
+    ]);
   });
 
   it('takes the introspection query', async () => {

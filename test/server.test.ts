@@ -90,6 +90,38 @@ describe('browsers', () => {
   });
 });
 
+describe('a request that cannot be read', () => {
+  const post = (contentType: string, body: BodyInit) =>
+    fetch(`${bed.url}/graphql`, {
+      method: 'POST',
+      headers: { 'content-type': contentType, authorization: `Bearer ${bed.tasksKey}` },
+      body,
+      duplex: 'half',
+    } as RequestInit);
+  const tooLarge = JSON.stringify({ query: '{ health { status } }', variables: { x: 'x'.repeat(2_000_000) } });
+
+  it.each([
+    ['at once', () => tooLarge],
+    ['in pieces', () => new Blob([tooLarge]).stream()],
+  ])('is told the limit of its body, sent %s', async (_name, body) => {
+    const response = await post('application/json', body());
+    expect([response.status, await response.json()]).toEqual([
+      413,
+      {
+        errors: [{ message: 'a request body may have at most 2,000,000 bytes', extensions: { code: 'BAD_REQUEST' } }],
+      },
+    ]);
+  });
+
+  it.each(['text/plain', 'multipart/form-data; boundary=x'])('is told what to send instead of %s', async (type) => {
+    const response = await post(type, '{}');
+    expect([response.status, await response.json()]).toEqual([
+      415,
+      { errors: [{ message: 'send application/json', extensions: { code: 'BAD_REQUEST' } }] },
+    ]);
+  });
+});
+
 it('takes an upload in, gives it out again, and lets a task refer to it', async () => {
   const bytes = Buffer.from(
     'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==',

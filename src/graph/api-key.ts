@@ -68,7 +68,7 @@ function addKeyMutations(graph: Graph, ApiKey: any): void {
   });
   const created = resultUnion(graph, 'CreateApiKeyResult', Created, ['ValidationError', 'NotFoundError']);
   const Revoked = builder.objectRef<{ apiKey: ApiKey }>('RevokeApiKeySuccess').implement({
-    description: 'The key is revoked; streams that it opened end within 30 s.',
+    description: 'The key is revoked; streams that it opened end within 10 s.',
     fields: (t) => ({
       apiKey: t.field({ type: ApiKey, description: 'The key.', resolve: ({ apiKey }) => apiKey as never }),
     }),

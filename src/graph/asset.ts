@@ -1,4 +1,5 @@
 import type { Asset } from '../db.ts';
+import { notFound } from '../errors.ts';
 import { fromId, toId } from '../id.ts';
 import { signAsset } from '../lifecycle/assets.ts';
 import { completeUpload, createUpload } from '../lifecycle/uploads.ts';
@@ -129,9 +130,19 @@ function addUploads(graph: Graph, AssetRef: any): void {
         'Checks the uploaded bytes (size, kind) and makes them an asset. Again, it gives the same asset. Scope tasks:write.',
       args: { id: t.arg.id({ required: true, description: 'Id of the upload.' }) },
       resolve: (_root, { id }, context) =>
-        completed.answer(context, ['tasks:write'], async () => ({
-          asset: await completeUpload(context.core, context.caller.accountId, fromId('Upload', id)),
-        })),
+        completed.answer(context, ['tasks:write'], async () => {
+          const uploadId = fromId('Upload', id);
+          await requireOwnProject(context, uploadId);
+          return { asset: await completeUpload(context.core, context.caller.accountId, uploadId) };
+        }),
     }),
   }));
+}
+
+/** Throws for a client token that is narrowed to tasks, and for one that is narrowed to another project than the upload's. */
+async function requireOwnProject(context: GraphContext, uploadId: string | null): Promise<void> {
+  const projectId = projectOf(context, null);
+  if (!uploadId || !projectId) return;
+  const upload = await context.core.db.prisma.upload.findFirst({ where: { id: uploadId, projectId } });
+  if (!upload) throw notFound('upload');
 }

@@ -46,7 +46,7 @@ export function publicError(error: unknown, log: Log): GraphQLError {
   if (original instanceof GraphQLError) {
     const code = hasCode(original) ? original.extensions.code : 'BAD_REQUEST';
     // The outer message says where in the variables it is.
-    return rewrite(located, located?.message ?? original.message, { ...original.extensions, code });
+    return rewrite(located, withoutPrefix(located?.message ?? original.message), { ...original.extensions, code });
   }
   if (isOutage(original)) {
     log.error({ err: original }, 'a query failed: something outside does not answer');
@@ -105,6 +105,9 @@ const ours = new Set([
 
 /** True when it carries one of the contract's codes. */
 export const hasCode = (error: GraphQLError): boolean => ours.has(String(error.extensions.code));
+
+/** The limits of an operation, which are refused before it runs, call themselves errors of syntax. */
+const withoutPrefix = (message: string): string => message.replace(/^Syntax Error: (?=.*\blimit of \d)/i, '');
 
 function innermost(error: GraphQLError): unknown {
   let at: unknown = error;

@@ -1,5 +1,5 @@
 import type { Account, LedgerEntry } from '../db.ts';
-import { notFound } from '../errors.ts';
+import { forbidden, notFound } from '../errors.ts';
 import { fromId, toId } from '../id.ts';
 import { changeCredits } from '../lifecycle/credits.ts';
 import { type GraphContext, requireScope } from './context.ts';
@@ -41,8 +41,22 @@ export function addLedger(graph: Graph): void {
         description: 'By how much it changed available.',
       }),
       heldChange: t.expose('heldChange', { type: 'SafeInt', description: 'By how much it changed held.' }),
-      availableAfter: t.expose('availableAfter', { type: 'Credits', description: 'Available right after it.' }),
-      heldAfter: t.expose('heldAfter', { type: 'Credits', description: 'Held right after it.' }),
+      availableAfter: t.field({
+        type: 'Credits',
+        description: 'Available right after it.',
+        resolve: (entry, _args, context) => {
+          requireBalance(context);
+          return entry.availableAfter;
+        },
+      }),
+      heldAfter: t.field({
+        type: 'Credits',
+        description: 'Held right after it.',
+        resolve: (entry, _args, context) => {
+          requireBalance(context);
+          return entry.heldAfter;
+        },
+      }),
       task: t.field({
         type: Task,
         nullable: true,
@@ -112,6 +126,11 @@ export function addLedger(graph: Graph): void {
       }),
     };
   });
+}
+
+/** A narrowed client token sees what its tasks cost, not what the account has. */
+function requireBalance({ caller }: GraphContext): void {
+  if (caller.only) throw forbidden('account');
 }
 
 async function change(

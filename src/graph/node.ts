@@ -4,18 +4,28 @@ import { type IdKind, parseId } from '../id.ts';
 import { findAccount } from './account.ts';
 import { findApiKey } from './api-key.ts';
 import { findAsset } from './asset.ts';
-import type { GraphContext } from './context.ts';
+import { type GraphContext, requireScope } from './context.ts';
 import type { Graph } from './graph.ts';
 import { findLedgerEntry } from './ledger.ts';
 import { findProject } from './project.ts';
 import { findTask } from './task.ts';
 import { findDelivery } from './webhook-delivery.ts';
 
+type Find = (context: GraphContext, id: string) => Promise<object | null>;
+
+/** What mutations find for tasks:write too is read here. */
+const reading =
+  (find: Find): Find =>
+  (context, id) => {
+    requireScope(context, 'tasks:read');
+    return find(context, id);
+  };
+
 /** How each kind is found, for this caller: null when there is none, or none for him. */
-const finders: Partial<Record<IdKind, (context: GraphContext, id: string) => Promise<object | null>>> = {
-  Task: findTask,
+const finders: Partial<Record<IdKind, Find>> = {
+  Task: reading(findTask),
   Asset: findAsset,
-  WebhookDelivery: findDelivery,
+  WebhookDelivery: reading(findDelivery),
   Account: findAccount,
   Project: findProject,
   ApiKey: findApiKey,

@@ -13,34 +13,37 @@ export function addScalars(builder: Builder): void {
       'A moment: RFC 3339 in UTC with milliseconds, as "2026-03-01T12:00:00.000Z". Other offsets are accepted and converted.',
     serialize: (value) => value.toISOString(),
     parseValue: readDateTime,
+    parseLiteral: (node) => located(node, () => readDateTime(valueFromASTUntyped(node))),
   });
   builder.scalarType('JSON', {
     description: `Any JSON value. What is sent may be nested ${deepest} deep.`,
     serialize: (value) => value,
     parseValue: readJson,
-    parseLiteral: (node, variables) => readJson(valueFromASTUntyped(node, variables)),
+    parseLiteral: (node, variables) => located(node, () => readJson(valueFromASTUntyped(node, variables))),
   });
   builder.scalarType('URL', {
     description: 'An absolute http or https URL of at most 8,192 characters.',
     serialize: (value) => value,
     parseValue: readUrl,
+    parseLiteral: (node) => located(node, () => readUrl(valueFromASTUntyped(node))),
   });
   builder.scalarType('Credits', {
     description: 'Credits: a whole number, 0 to 9,007,199,254,740,991.',
     serialize: Number,
     parseValue: (value) => readWhole(value, 'Credits', 0),
-    parseLiteral: (node) => readWhole(numberOf(node), 'Credits', 0),
+    parseLiteral: (node) => located(node, () => readWhole(numberOf(node), 'Credits', 0)),
   });
   builder.scalarType('SafeInt', {
     description: 'A whole number, ±9,007,199,254,740,991: every one that a JSON number carries exactly.',
     serialize: Number,
     parseValue: (value) => readWhole(value, 'SafeInt', -largest),
-    parseLiteral: (node) => readWhole(numberOf(node), 'SafeInt', -largest),
+    parseLiteral: (node) => located(node, () => readWhole(numberOf(node), 'SafeInt', -largest)),
   });
   builder.scalarType('Decimal', {
     description: 'A decimal number as a string, as "0.0025"; at most 18 digits before the point and 12 behind it.',
     serialize: (value) => new Prisma.Decimal(value).toFixed(),
     parseValue: readDecimal,
+    parseLiteral: (node) => located(node, () => readDecimal(valueFromASTUntyped(node))),
   });
 }
 
@@ -54,6 +57,9 @@ function readDateTime(value: unknown): Date {
     match && day > 0 && day <= new Date(Date.UTC(Number(value.slice(0, 4)), Number(value.slice(5, 7)), 0)).getUTCDate();
   if (!date || !exists || Number.isNaN(date.getTime()))
     refuse('DateTime must be RFC 3339, as "2026-03-01T12:00:00.000Z"');
+  // Postgres has no year 0, and ISO 8601 no fifth digit.
+  const year = date.getUTCFullYear();
+  if (year < 1 || year > 9999) refuse('DateTime must be in the years 0001 to 9999, in UTC');
   return date;
 }
 
@@ -94,6 +100,16 @@ function readDecimal(value: unknown): string {
 }
 
 const numberOf = (node: ValueNode): unknown => (node.kind === Kind.INT ? Number(node.value) : undefined);
+
+/** Reads a literal; what is refused then says where in the document it stands. */
+function located<Value>(node: ValueNode, read: () => Value): Value {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof GraphQLError)) throw error;
+    throw new GraphQLError(error.message, { nodes: node, extensions: error.extensions });
+  }
+}
 
 function refuse(message: string): never {
   throw new GraphQLError(message, { extensions: { code: 'BAD_REQUEST' } });

@@ -4,7 +4,7 @@ import { fromId, toId } from '../id.ts';
 import { requireScope } from './context.ts';
 import { badRequest } from './error.ts';
 import type { Graph } from './graph.ts';
-import { findTask, nobody, type TaskFilter } from './task.ts';
+import { checkFilter, findTask, nobody, type TaskFilter } from './task.ts';
 
 /** What `data` holds, by kind of event. */
 interface EventData {
@@ -159,6 +159,7 @@ export function addTaskEvents(graph: Graph, { TaskFilter }: { TaskFilter: any })
         requireScope(context, 'tasks:read');
         const { caller } = context;
         const { projectId, status, type, ...filter } = (args.filter ?? {}) as TaskFilter;
+        checkFilter(args.filter ?? {});
         const wanted = projectId == null ? undefined : (fromId('Project', projectId) ?? nobody);
         // A token that is narrowed to one project sees nothing of another.
         const narrowed = caller.only?.projectId;

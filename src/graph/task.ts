@@ -1,7 +1,8 @@
 import type { Prisma, Task } from '../db.ts';
+import { validation } from '../errors.ts';
 import { fromId, toId } from '../id.ts';
+import { isStorable } from '../lifecycle/storable.ts';
 import { type GraphContext, requireScope } from './context.ts';
-import { badRequest } from './error.ts';
 import type { Graph } from './graph.ts';
 import { connection, pageArgs, readPage, toPage } from './page.ts';
 
@@ -33,12 +34,25 @@ export interface TaskFilter {
   createdBefore?: Date | null;
 }
 
-/** A filter as a condition, beside what the caller can see. A project that is none of his matches nothing. */
+const maxListed = 100;
+
+/** @throws Refusal ValidationError for a list above 100 entries, and for a tag that no task can have. */
+export function checkFilter({ status, type, tags }: Pick<TaskFilter, 'status' | 'type' | 'tags'>): void {
+  for (const [name, list] of Object.entries({ status, type, tags }))
+    if ((list?.length ?? 0) > maxListed)
+      throw validation([{ path: ['filter', name], message: `at most ${maxListed} entries` }]);
+  if (tags && !tags.every(isStorable))
+    throw validation([{ path: ['filter', 'tags'], message: 'must be valid Unicode without the character NUL' }]);
+}
+
+/**
+ * A filter as a condition, beside what the caller can see. A project that is none of his matches nothing.
+ * @throws Refusal ValidationError, as {@link checkFilter}.
+ */
 export function matching(context: GraphContext, filter: TaskFilter | null | undefined): Prisma.TaskWhereInput {
   const { projectId, status, type, tags, needsReview, createdAfter, createdBefore } = filter ?? {};
   const and: Prisma.TaskWhereInput[] = [visibleTasks(context)];
-  for (const [name, list] of Object.entries({ status, type, tags }))
-    if ((list?.length ?? 0) > 100) throw badRequest(`filter.${name}: at most 100`);
+  checkFilter({ status, type, tags });
   if (projectId != null) and.push({ projectId: fromId('Project', projectId) ?? nobody });
   if (status?.length) and.push(status.length === 1 ? { status: status[0] } : { status: { in: status } });
   if (type?.length) and.push({ type: { in: type } });

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { EnvelopArmorPlugin } from '@escape.tech/graphql-armor';
-import { type GraphQLSchema, getOperationAST, OperationTypeNode } from 'graphql';
+import { GraphQLError, type GraphQLSchema, getOperationAST, OperationTypeNode } from 'graphql';
 import { createYoga, type Plugin } from 'graphql-yoga';
 import { authenticate, type Caller } from '../access.ts';
 import type { Streams } from '../streams.ts';
@@ -31,7 +31,7 @@ export function createGraphYoga(schema: GraphQLSchema, services: GraphServices, 
     landingPage: false,
     maxRequestBodySize: maxBodyBytes,
     logging: false,
-    maskedErrors: { maskError: (error) => publicError(error, log) },
+    maskedErrors: { maskError: (error) => publicError(sayLimit(error), log) },
     cors:
       origins.length === 0
         ? false
@@ -54,6 +54,7 @@ export function createGraphYoga(schema: GraphQLSchema, services: GraphServices, 
     renderGraphiQL: async (options) => (await import('@graphql-yoga/render-graphiql')).renderGraphiQL(options),
     plugins: [
       useCaller(services),
+      useContentType(),
       useStreams(streams),
       useDurations(services),
       useCodes(services),
@@ -103,6 +104,25 @@ function useCaller({ core }: GraphServices): Plugin<object, ServerContext> {
       }
     },
   };
+}
+
+/** Says what to send instead, where Yoga answers 415 with nothing. */
+function useContentType(): Plugin {
+  return {
+    onRequestParse({ request, requestParser, endResponse, fetchAPI }) {
+      if (requestParser || request.method !== 'POST') return;
+      const errors = [{ message: 'send application/json', extensions: { code: 'BAD_REQUEST' } }];
+      endResponse(fetchAPI.Response.json({ errors }, { status: 415 }));
+    },
+  };
+}
+
+/** Yoga refuses a body that is too large without saying what is not. */
+function sayLimit(error: unknown): unknown {
+  if (!(error instanceof GraphQLError) || error.extensions.code !== 'REQUEST_ENTITY_TOO_LARGE') return error;
+  return new GraphQLError(`a request body may have at most ${maxBodyBytes.toLocaleString('en-US')} bytes`, {
+    extensions: { http: error.extensions.http, code: 'BAD_REQUEST' },
+  });
 }
 
 /** Event streams pass proxies unbuffered, and can be ended from here. */
