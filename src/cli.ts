@@ -125,9 +125,16 @@ function explain(error: unknown): number {
   if (error instanceof ConfigError) return say(error.message, 2);
   if (error instanceof OutsideError) return say(error.message, 1);
   if (error instanceof RefusedError || error instanceof Refusal) return say(`${error.message} (${error.code})`, 1);
-  if (error instanceof ClientError)
-    return say(error.response.errors?.map(({ message }) => message).join('; ') ?? error.message, 1);
+  if (error instanceof ClientError) return say(answered(error), 1);
   return say(error instanceof Error ? (error.stack ?? error.message) : String(error), 1);
+}
+
+/** The messages of an answer that is no data, each once; something that is no GraphQL API may have given none. */
+function answered({ response }: ClientError): string {
+  const messages = new Set(response.errors?.map(({ message }) => message));
+  return messages.size > 0
+    ? [...messages].join('; ')
+    : `the API answered with HTTP ${response.status}; is its address right?`;
 }
 
 function say(line: string, code: number): number {

@@ -1,6 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { GraphQLClient } from 'graphql-request';
-import { createClient as createSseClient } from 'graphql-sse';
+import { createClient as createSseClient, NetworkError } from 'graphql-sse';
+import { OutsideError } from './errors.ts';
 
 const reconnectAttempts = 30;
 const longestReconnectWaitMs = 2_000;
@@ -48,7 +49,7 @@ export interface TaskEventFacts {
   task: { status: string; progress: number; currentStep: string | null };
 }
 
-/** A client of our own API, as anybody could write it. */
+/** A client of our own API, as anybody could write it. @throws OutsideError, from each, when it cannot be reached. */
 export interface Client {
   /** @throws ClientError of graphql-request, with the answer, for errors of any kind. */
   request<Data = any>(query: string, variables?: object): Promise<Data>;
@@ -74,7 +75,7 @@ export class RefusedError extends Error {
 export function createClient(options: { url: string; key: string }): Client {
   const url = `${options.url.replace(/\/$/, '')}/graphql`;
   const headers = { authorization: `Bearer ${options.key}` };
-  const http = new GraphQLClient(url, { headers });
+  const http = new GraphQLClient(url, { headers, fetch: call });
   const sse = createSseClient({
     url,
     headers,
@@ -94,18 +95,36 @@ export function createClient(options: { url: string; key: string }): Client {
     async *taskEvents(id, after = 0) {
       // On a lost connection the client sends the same object again: kept at the last event, it goes on from there.
       const variables = { id, after };
-      for await (const { data, errors } of sse.iterate<{ taskEvents: TaskEventFacts }>({
-        query: eventsQuery,
-        variables,
-      })) {
-        if (errors?.length) throw new Error(`watching ${id}: ${errors[0]!.message}`);
-        const event = data?.taskEvents;
-        if (!event || event.seq <= variables.after) continue;
-        variables.after = event.seq;
-        yield event;
+      try {
+        for await (const { data, errors } of sse.iterate<{ taskEvents: TaskEventFacts }>({
+          query: eventsQuery,
+          variables,
+        })) {
+          if (errors?.length) throw new OutsideError(`watching ${id}: ${errors[0]!.message}`, { retryable: false });
+          const event = data?.taskEvents;
+          if (!event || event.seq <= variables.after) continue;
+          variables.after = event.seq;
+          yield event;
+        }
+      } catch (error) {
+        if (!(error instanceof NetworkError)) throw error;
+        throw new OutsideError(`watching ${id}: ${error.message}`, { retryable: true, cause: error });
       }
     },
   };
+}
+
+/** `fetch`, but with an OutsideError that says what was called when nobody answers. */
+export async function call(input: string | URL | Request, init?: RequestInit): Promise<Response> {
+  try {
+    return await fetch(input, init);
+  } catch (error) {
+    const { origin } = new URL(input instanceof Request ? input.url : input);
+    // fetch itself says "fetch failed", and what happened in the cause.
+    const { code, message } = ((error as Error).cause ?? error) as Error & { code?: string };
+    const what = code === 'ECONNREFUSED' ? 'connection refused; is it running?' : message || code;
+    throw new OutsideError(`calling ${origin}: ${what}`, { retryable: true, cause: error });
+  }
 }
 
 const createTaskMutation = `mutation ($input: CreateTaskInput!) {

@@ -4,7 +4,7 @@ import { type Download, downloadResults } from './cli/download.ts';
 import { catchInterrupt } from './cli/interrupt.ts';
 import { makeKey } from './cli/key.ts';
 import { type ChildServer, startProcess } from './cli/processes.ts';
-import { openProgress, type ProgressLine } from './cli/progress.ts';
+import { openProgress, type ProgressBoard, type ProgressLine } from './cli/progress.ts';
 import { renderTable } from './cli/table.ts';
 import { type Client, createClient, type TaskFacts } from './client.ts';
 import { freePort } from './embedded/port.ts';
@@ -14,11 +14,50 @@ import { ConfigError, OutsideError } from './errors.ts';
 const outputDirectory = 'demo-output';
 const grantedCredits = 1_000;
 
+const paperBoat = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 360">
+  <defs>
+    <linearGradient id="sky" x1="0" y1="0" x2="0" y2="1">
+      <stop offset="0" stop-color="#ff9e7d"/><stop offset="0.6" stop-color="#ffd9a8"/><stop offset="1" stop-color="#fff1d6"/>
+    </linearGradient>
+    <linearGradient id="sea" x1="0" y1="0" x2="0" y2="1">
+      <stop offset="0" stop-color="#3f8ea3"/><stop offset="1" stop-color="#123f5c"/>
+    </linearGradient>
+  </defs>
+  <rect width="640" height="360" fill="url(#sky)"/>
+  <circle cx="470" cy="150" r="44" fill="#fff6dc">
+    <animate attributeName="cy" values="156;138" dur="3s" fill="freeze"/>
+  </circle>
+  <path d="M0 214 L70 176 L130 200 L210 160 L300 208 L400 190 L480 212 L640 186 V260 H0 Z" fill="#d98f82" opacity="0.6"/>
+  <path d="M-80 222 q40 -12 80 0 t80 0 t80 0 t80 0 t80 0 t80 0 t80 0 t80 0 t80 0 t80 0 V360 H-80 Z" fill="#7fbcc0">
+    <animateTransform attributeName="transform" type="translate" values="0 0;60 3;0 0" dur="3s" repeatCount="indefinite"/>
+  </path>
+  <g>
+    <animateTransform attributeName="transform" type="translate" values="150 252;250 243;330 254;420 246" dur="3s" fill="freeze"/>
+    <g>
+      <animateTransform attributeName="transform" type="rotate" values="-5;6;-5" dur="1.5s" repeatCount="indefinite"
+        calcMode="spline" keySplines="0.4 0 0.6 1;0.4 0 0.6 1"/>
+      <path d="M0 -92 L46 -6 H-46 Z" fill="#ffffff"/><path d="M0 -92 L46 -6 H0 Z" fill="#dfe6ee"/>
+      <path d="M-92 -38 L0 -10 L92 -38 L54 22 H-54 Z" fill="#f6f8fb"/>
+      <path d="M92 -38 L0 -10 L14 22 H54 Z" fill="#cfd8e3"/><path d="M-92 -38 L0 -10 L-14 22 H-54 Z" fill="#ffffff"/>
+    </g>
+  </g>
+  <path d="M-120 262 q40 -16 80 0 t80 0 t80 0 t80 0 t80 0 t80 0 t80 0 t80 0 t80 0 t80 0 V360 H-120 Z" fill="url(#sea)">
+    <animateTransform attributeName="transform" type="translate" from="0 0" to="80 0" dur="1.5s" repeatCount="indefinite"/>
+  </path>
+</svg>`;
+
 /** One task of each type, in the order of the table. `from`: takes the asset of another one's result as `input[field]`. */
 const tasks: { type: string; input: object; from?: { type: string; field: string } }[] = [
   {
     type: 'generate_image',
-    input: { prompt: 'A lighthouse on a cliff at dawn, long shadows, calm sea', width: 960, height: 540, seed: 7 },
+    input: {
+      prompt: 'A lighthouse on a cliff at dawn, long shadows, calm sea',
+      width: 960,
+      height: 540,
+      seed: 7,
+      // It goes on into the video.
+      options: { caption: false },
+    },
   },
   {
     type: 'generate_video',
@@ -43,7 +82,13 @@ const tasks: { type: string; input: object; from?: { type: string; field: string
   },
   {
     type: 'render_animation',
-    input: { description: 'A paper boat drifts across the bay', durationSeconds: 3, framesPerSecond: 24, seed: 7 },
+    input: {
+      description: 'A paper boat drifts across the bay',
+      svg: paperBoat,
+      durationSeconds: 3,
+      framesPerSecond: 24,
+      seed: 7,
+    },
   },
   {
     type: 'generate_text',
@@ -64,13 +109,16 @@ interface Finished {
   downloads: Download[];
 }
 
-const { interrupted } = catchInterrupt();
+const interrupt = catchInterrupt();
 let stack: Stack | undefined;
 let servers: ChildServer[] = [];
+let progress: ProgressBoard | undefined;
 // While services start there is nothing to end in order: what was started ends with this process.
-interrupted.then((code) => servers.length > 0 || process.exit(code));
+interrupt.interrupted.then((code) => servers.length > 0 || process.exit(code));
 
-const code = await Promise.race([interrupted, run().catch(explain)]);
+const code = await Promise.race([interrupt.interrupted, run().catch(explain)]);
+// Also when interrupted in the middle: the terminal is the caller's again.
+progress?.stop();
 await Promise.all(servers.map((server) => server.stop()));
 await stack?.close();
 process.exit(code);
@@ -135,10 +183,11 @@ async function openAccount(
 
 /** Submits all tasks, those that build on another one when it is done, and shows how they go on. */
 async function runTasks(client: Client): Promise<Finished[]> {
-  const progress = openProgress(process.stdout, Math.max(...tasks.map(({ type }) => type.length)));
+  const board = openProgress(process.stdout, Math.max(...tasks.map(({ type }) => type.length)));
+  progress = board;
   const running = new Map<string, Promise<Finished>>();
   for (const { type, input, from } of tasks) {
-    const line = progress.add(type);
+    const line = board.add(type);
     running.set(
       type,
       (async () => {
@@ -149,7 +198,7 @@ async function runTasks(client: Client): Promise<Finished[]> {
       })(),
     );
   }
-  return Promise.all(running.values()).finally(() => progress.stop());
+  return Promise.all(running.values()).finally(() => board.stop());
 }
 
 async function runTask(client: Client, type: string, input: object, line: ProgressLine): Promise<Finished> {
@@ -228,6 +277,8 @@ async function showLedger(operator: Client, accountId: string): Promise<boolean>
 }
 
 function explain(error: unknown): number {
+  // What fails then fails because everything is being stopped.
+  if (interrupt.code !== null) return interrupt.code;
   const isExpected = error instanceof ConfigError || error instanceof OutsideError;
   const words = isExpected ? error.message : error instanceof Error ? error.stack : String(error);
   process.stderr.write(`\nthe demo failed: ${words}\n`);

@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { watchKeys } from './access.ts';
 import type { Core } from './core.ts';
+import { ConfigError } from './errors.ts';
 import { buildSchema } from './graph/schema.ts';
 import { openWebSockets } from './graph/websocket.ts';
 import { createGraphYoga } from './graph/yoga.ts';
@@ -26,7 +27,7 @@ const drainMs = 10_000;
 /**
  * Process 1: GraphQL over HTTP, SSE and WebSocket on /graphql; /files of a storage directory; /healthz, /readyz, /metrics.
  * Without ATELIER_PUBLIC_URL, `core.publicUrl` is set to where it listens.
- * @throws ConfigError for a task type that does not fit into the schema; the system's error when the port is taken.
+ * @throws ConfigError for a task type that does not fit into the schema or a port that is taken.
  */
 export async function startServer(core: Core): Promise<Server> {
   const schema = buildSchema(core.registry);
@@ -75,7 +76,9 @@ export async function startServer(core: Core): Promise<Server> {
     server.listen(core.config.ATELIER_PORT, core.config.ATELIER_HOST, resolve);
   }).catch(async (error) => {
     await Promise.all([events.close(), streams.close()]);
-    throw error;
+    if (error.code !== 'EADDRINUSE') throw error;
+    const { ATELIER_PORT } = core.config;
+    throw new ConfigError(`port ${ATELIER_PORT} is taken; set ATELIER_PORT to another, or 0 for any free one`);
   });
   const { port } = server.address() as AddressInfo;
   const url = `http://${reachable(core.config.ATELIER_HOST)}:${port}`;

@@ -8,6 +8,9 @@ import { createClient, type TaskEventFacts } from '../src/client.ts';
 import { projectPath } from '../src/project-path.ts';
 import { createTestBed, type TestBed } from './kit.ts';
 
+/** Nobody listens there, and fetch does not refuse the port by itself, as it does some others. */
+const nobody = 'http://127.0.0.1:2';
+
 let bed: TestBed;
 let folder: string;
 
@@ -20,7 +23,12 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-async function atelier(...args: string[]): Promise<{ code: number; output: string; errors: string }> {
+const atelier = (...args: string[]) => atelierWith({}, ...args);
+
+async function atelierWith(
+  environment: NodeJS.ProcessEnv,
+  ...args: string[]
+): Promise<{ code: number; output: string; errors: string }> {
   const { DATABASE_URL, REDIS_URL, ATELIER_SECRET, ATELIER_REDIS_PREFIX } = bed.config;
   const child = spawn(process.execPath, ['--import', import.meta.resolve('tsx'), projectPath('src/cli.ts'), ...args], {
     cwd: folder,
@@ -34,6 +42,7 @@ async function atelier(...args: string[]): Promise<{ code: number; output: strin
       ATELIER_API_KEY: bed.tasksKey,
       // The loader looks for it in the working directory only.
       TSX_TSCONFIG_PATH: projectPath('tsconfig.json'),
+      ...environment,
     },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -72,12 +81,37 @@ describe('atelier', () => {
     ['a refusal', 1, ['task', 'create', 'generate_text', '--input', '{"prompt":""}'], 'VALIDATION'],
     ['an unknown account', 2, ['key', 'create', '--account', 'nobody'], 'no account is called "nobody"'],
     ['an input that is no JSON', 2, ['task', 'create', 'generate_text', '--input', '{'], '--input is no JSON'],
+    ['an input file that is not there', 2, ['task', 'create', 'generate_text', '--input', '@/nowhere'], 'no such file'],
+    ['an unknown type', 2, ['task', 'create', 'nope', '--input', '{}'], 'no task type "nope"; there are generate_'],
+    ['an address that is none', 2, ['--url', 'nonsense', 'task', 'watch', 'x'], '"nonsense" is no address of an API'],
+    ['an API that is away', 1, ['--url', nobody, 'task', 'watch', 'x'], `calling ${nobody}: connection refused`],
     ['an unknown option', 2, ['start', '--fast'], "unknown option '--fast'"],
     ['no such task', 2, ['task', 'watch', 'nonsense'], 'no such task: nonsense'],
   ] as const)('answers %s with exit code %i', async (_, expected, args, words) => {
     const { code, errors } = await atelier(...args);
     expect(errors).toContain(words);
+    expect(errors).not.toContain('    at ');
     expect(code).toBe(expected);
+  });
+
+  it.each(['GENERATE_TEXT', 'generateText'])('knows a task type by its name %s too', async (type) => {
+    const { code, output } = await atelier('task', 'create', type, '--input', '{"prompt":"the sea"}');
+    expect(output).toMatch(/^task_/);
+    expect(code).toBe(0);
+  });
+
+  it('says in one line, without the password, which database it cannot connect to', async () => {
+    const { code, errors } = await atelierWith({ DATABASE_URL: 'postgresql://me:hush@127.0.0.1:9/x' }, 'migrate');
+    expect(errors).toMatch(/^atelier: connecting to the database at 127\.0\.0\.1:9: .+\n$/);
+    expect(errors).not.toContain('hush');
+    expect(code).toBe(1);
+  });
+
+  it('says that the port is taken, and how to take another', async () => {
+    const port = new URL(bed.url).port;
+    const { code, errors } = await atelierWith({ ATELIER_PORT: port, ATELIER_STORAGE_DIRECTORY: folder }, 'api');
+    expect(errors).toContain(`atelier: port ${port} is taken; set ATELIER_PORT to another`);
+    expect(code).toBe(2);
   });
 });
 

@@ -3,7 +3,8 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import type { TaskFacts } from '../client.ts';
+import { call, type TaskFacts } from '../client.ts';
+import { OutsideError } from '../errors.ts';
 
 /** A file that a task gave, as it lies on this machine now. */
 export interface Download {
@@ -30,16 +31,21 @@ const extensions: { [contentType: string]: string } = {
   'application/json': 'json',
 };
 
-/** Stores everything that a task gave in `directory`: its assets by their signed URLs, and the texts of a result. */
+/**
+ * Stores everything that a task gave in `directory`: its assets by their signed URLs, and the texts of a result.
+ * @throws OutsideError when an asset cannot be had.
+ */
 export async function downloadResults(task: TaskFacts, directory: string, name: string): Promise<Download[]> {
   await mkdir(directory, { recursive: true });
   const downloads: Download[] = [];
   for (const [index, asset] of task.assets.entries()) {
     const suffix = task.assets.length > 1 ? `-${index + 1}` : '';
     const file = join(directory, `${name}${suffix}.${extensions[asset.contentType] ?? 'bin'}`);
-    const response = await fetch(asset.url);
+    const response = await call(asset.url);
     if (!response.ok || !response.body)
-      throw new Error(`downloading asset ${index + 1} of ${task.id}: HTTP ${response.status}`);
+      throw new OutsideError(`downloading asset ${index + 1} of ${task.id}: HTTP ${response.status}`, {
+        retryable: response.status >= 500,
+      });
     await pipeline(
       Readable.fromWeb(response.body as import('node:stream/web').ReadableStream),
       createWriteStream(file),

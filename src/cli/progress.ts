@@ -1,9 +1,9 @@
 import cliProgress from 'cli-progress';
 
-/** Lines of progress, one per task: bars in a terminal, plain lines of what changed elsewhere. */
+/** Lines of progress, one per task: bars in a terminal; elsewhere a plain line for each change of note and each tenth. */
 export interface ProgressBoard {
   add(label: string): ProgressLine;
-  /** Leaves the last state standing. */
+  /** Leaves the last state standing, and the terminal as it was found. Idempotent; what is updated later is not shown. */
   stop(): void;
 }
 
@@ -35,29 +35,43 @@ function openBars(output: NodeJS.WriteStream, labelColumns: number): ProgressBoa
     },
     cliProgress.Presets.shades_classic,
   );
+  let isStopped = false;
   return {
     add(label) {
       const bar = bars.create(1, 0, { label: label.padEnd(labelColumns), note: '' });
-      return { update: (fraction, note) => bar.update(fraction, { note: note.slice(0, noteColumns) }) };
+      return {
+        update(fraction, note) {
+          if (!isStopped) bar.update(fraction, { note: note.slice(0, noteColumns) });
+        },
+      };
     },
-    stop: () => bars.stop(),
+    stop() {
+      if (!isStopped) bars.stop();
+      isStopped = true;
+    },
   };
 }
 
 function openLines(output: NodeJS.WriteStream, labelColumns: number): ProgressBoard {
+  let isStopped = false;
   return {
     add(label) {
-      let last = '';
+      let lastNote = '';
+      let lastTenth = 0;
       return {
         update(fraction, note) {
-          if (note === last) return;
-          last = note;
+          const tenth = Math.floor(fraction * 10);
+          if (isStopped || (note === lastNote && tenth <= lastTenth)) return;
+          lastNote = note;
+          lastTenth = tenth;
           output.write(
             `  ${label.padEnd(labelColumns)}  ${String(Math.round(fraction * 100)).padStart(3)} %  ${note}\n`,
           );
         },
       };
     },
-    stop() {},
+    stop() {
+      isStopped = true;
+    },
   };
 }

@@ -38,16 +38,17 @@ export async function start(options: { watch: boolean }): Promise<void> {
   isUp = true;
   process.stdout.write(welcome({ url, key, stack, seconds: (performance.now() - startedAt) / 1000 }));
 
-  let code: number | 'changed' | 'ended';
+  let reason: number | 'changed' | Ended;
   do {
-    code = await Promise.race([interrupted, anyEnd(servers), ...(options.watch ? [nextChange()] : [])]);
-    if (code === 'ended') process.stderr.write('a process has ended; stopping the others\n');
+    reason = await Promise.race([interrupted, anyEnd(servers), ...(options.watch ? [nextChange()] : [])]);
+    if (typeof reason === 'object')
+      process.stderr.write(`the ${reason.name} has ended (${reason.how}); stopping the others\n`);
     // The API first: it takes no new work while the worker ends what it has.
     for (const server of servers) await server.stop();
-    if (code === 'changed') servers = await startServers(environment);
-  } while (code === 'changed');
+    if (reason === 'changed') servers = await startServers(environment);
+  } while (reason === 'changed');
   await stack.close();
-  process.exit(code === 'ended' ? 1 : code);
+  process.exit(typeof reason === 'object' ? 1 : reason);
 }
 
 async function completeEnvironment(stack: Stack): Promise<NodeJS.ProcessEnv> {
@@ -61,9 +62,14 @@ function startServers(environment: NodeJS.ProcessEnv): Promise<ChildServer[]> {
   return Promise.all([startProcess('api', environment), startProcess('worker', environment)]);
 }
 
-async function anyEnd(servers: ChildServer[]): Promise<'ended'> {
-  await Promise.race(servers.map((server) => server.exited));
-  return 'ended';
+interface Ended {
+  name: string;
+  /** As "signal SIGKILL". */
+  how: string;
+}
+
+function anyEnd(servers: ChildServer[]): Promise<Ended> {
+  return Promise.race(servers.map(async ({ name, exited }) => ({ name, how: await exited })));
 }
 
 /** Resolves when source files have changed and then been still for a moment. */

@@ -18,7 +18,7 @@ export interface WatchOptions {
 
 /**
  * A client for the API that options, environment or a running `atelier start` in this folder name, in this order.
- * @throws ConfigError when there is no address or no key.
+ * @throws ConfigError when there is no address, or one that is none, or no key.
  */
 export function connect(options: ConnectOptions): Client {
   const environment = localEnvironment();
@@ -26,20 +26,38 @@ export function connect(options: ConnectOptions): Client {
   const key = options.key ?? environment.ATELIER_API_KEY;
   if (!url)
     throw new ConfigError('no API is known: run `atelier start` in this folder, or give --url (or ATELIER_URL)');
+  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
+    throw new ConfigError(`"${url}" is no address of an API; one looks like http://127.0.0.1:4000`);
   if (!key)
     throw new ConfigError('no API key is known: give --key (or ATELIER_API_KEY); `atelier key create` makes one');
   return createClient({ url, key });
 }
 
-/** Creates a task and prints its id. @returns the exit code; see `atelier --help`. */
+/**
+ * Creates a task and prints its id. @returns the exit code; see `atelier --help`.
+ * @throws ConfigError for a type that the API does not have, or an input that cannot be read.
+ */
 export async function createTask(
   client: Client,
   options: WatchOptions & { type: string; input: string; watch: boolean; request: object },
 ): Promise<number> {
-  const member = options.type.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
-  const id = await client.createTask({ ...options.request, task: { [member]: readInput(options.input) } });
+  const input = readInput(options.input);
+  const member = await findMember(client, options.type);
+  const id = await client.createTask({ ...options.request, task: { [member]: input } });
   process.stdout.write(`${id}\n`);
   return options.watch || options.download ? watchTask(client, id, options) : 0;
+}
+
+/** The field of TaskInput for a task type, written as generate_image, GENERATE_IMAGE or generateImage. */
+async function findMember(client: Client, type: string): Promise<string> {
+  const { input, types } = await client.request(
+    '{ input: __type(name: "TaskInput") { inputFields { name } } types: __type(name: "TaskType") { enumValues { name } } }',
+  );
+  const spelled = (name: string) => name.replaceAll('_', '').toLowerCase();
+  const member = input.inputFields.find(({ name }: { name: string }) => spelled(name) === spelled(type));
+  if (member) return member.name;
+  const known = types.enumValues.map(({ name }: { name: string }) => name.toLowerCase()).join(', ');
+  throw new ConfigError(`no task type "${type}"; there are ${known}`);
 }
 
 /** Shows a task's progress until it ends, then its result. @returns the exit code. */
@@ -87,11 +105,19 @@ async function report(client: Client, id: string, options: WatchOptions): Promis
 
 /** JSON itself, `@file`, or `-` for standard input. */
 function readInput(given: string): object {
-  const text =
-    given === '-' ? readFileSync(0, 'utf8') : given.startsWith('@') ? readFileSync(given.slice(1), 'utf8') : given;
   try {
-    return JSON.parse(text);
+    return JSON.parse(readText(given));
   } catch (cause) {
-    throw new ConfigError(`--input is no JSON: ${(cause as Error).message}`, { cause });
+    if (!(cause instanceof SyntaxError)) throw cause;
+    throw new ConfigError(`--input is no JSON: ${cause.message}`, { cause });
+  }
+}
+
+function readText(given: string): string {
+  if (given !== '-' && !given.startsWith('@')) return given;
+  try {
+    return readFileSync(given === '-' ? 0 : given.slice(1), 'utf8');
+  } catch (cause) {
+    throw new ConfigError(`--input cannot be read: ${(cause as Error).message}`, { cause });
   }
 }
