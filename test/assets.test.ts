@@ -279,7 +279,7 @@ describe('outputs', () => {
   });
   it('keeps its bytes when the sweeper finds a reservation that a row has claimed', async () => {
     const { key } = await storeOutput(bed.core, await insertTask(bed), png(), place());
-    await bed.sql('INSERT INTO orphan (key) VALUES ($1)', [key]);
+    await bed.sql(`INSERT INTO orphan (key, due_at) VALUES ($1, now() - interval '1 second')`, [key]);
     await sweepAssets(bed.core);
     expect(await bed.core.storage.head(key)).not.toBeNull();
     expect(await bed.sql('SELECT * FROM orphan WHERE key = $1', [key])).toEqual([]);
@@ -304,7 +304,7 @@ describe('outputs', () => {
     expect(await bed.core.storage.head(key)).not.toBeNull();
     await sweepAssets(bed.core);
     expect(await bed.core.storage.head(key)).not.toBeNull();
-    await bed.sql(`UPDATE orphan SET due_at = now() WHERE key = $1`, [key]);
+    await bed.sql(`UPDATE orphan SET due_at = now() - interval '1 second' WHERE key = $1`, [key]);
     await sweepAssets(bed.core);
     expect(await bed.core.storage.head(key)).toBeNull();
   });

@@ -239,7 +239,9 @@ describe('deliveries', () => {
     await deliverAll();
     expect(received).toHaveLength(1);
 
-    await bed.sql('UPDATE webhook_delivery SET next_attempt_at = now() WHERE id = $1', [delivery.id]);
+    await bed.sql(`UPDATE webhook_delivery SET next_attempt_at = now() - interval '1 second' WHERE id = $1`, [
+      delivery.id,
+    ]);
     await deliverAll();
     expect(Math.abs(secondsAhead((await row(delivery.id)).nextAttemptAt) - 30)).toBeLessThan(5);
     expect(new Set(received.map(({ headers }) => headers['webhook-id']))).toEqual(
@@ -255,7 +257,9 @@ describe('deliveries', () => {
     const [old, gone] = await Promise.all([due(tasks[0]!.id, `${fastUrl}/500`), due(tasks[1]!.id, `${fastUrl}/gone`)]);
     let waited = 0;
     for (let attempts = 1; attempts < 100; attempts++) {
-      await bed.sql('UPDATE webhook_delivery SET next_attempt_at = now() WHERE id = $1', [old.id]);
+      await bed.sql(`UPDATE webhook_delivery SET next_attempt_at = now() - interval '1 second' WHERE id = $1`, [
+        old.id,
+      ]);
       await deliverAll();
       const { nextAttemptAt, exhausted } = await row(old.id);
       if (exhausted) break;
@@ -294,7 +298,9 @@ describe('deliveries', () => {
     await deliverAll();
     expect(received.map((hook) => hook.path)).toEqual(['/first']);
     delete answers['/first'];
-    await bed.sql('UPDATE webhook_delivery SET next_attempt_at = now() WHERE id = $1', [first.id]);
+    await bed.sql(`UPDATE webhook_delivery SET next_attempt_at = now() - interval '1 second' WHERE id = $1`, [
+      first.id,
+    ]);
     // One call: the second is begun when the first has arrived.
     await deliverAll();
     expect(received.map((hook) => hook.path)).toEqual(['/first', '/first', '/second']);
