@@ -13,20 +13,10 @@ const maxTasks = 100;
 /** How many of one createTasks are under way at once: a batch must not take every connection of the process. */
 const parallel = 8;
 
-interface CreateTaskInput {
+/** The mutation's input: a request, with the type and its input as the one member of `task`. */
+type CreateTaskInput = Omit<TaskRequest, 'type' | 'input' | 'sent' | 'retryOf' | 'holdId'> & {
   task: Record<string, Record<string, unknown>>;
-  projectId?: string | null;
-  provider?: string | null;
-  model?: string | null;
-  priority?: number | null;
-  runAt?: Date | null;
-  ttlSeconds?: number | null;
-  idempotencyKey?: string | null;
-  callbackUrl?: string | null;
-  tags?: string[] | null;
-  metadata?: unknown;
-  maxCredits?: number | null;
-}
+};
 
 /** `createTask`, `createTasks`, `retryTask`, `estimateTask`. */
 export function addCreateTask(graph: Graph): void {

@@ -1,7 +1,7 @@
 import type { Account, LedgerEntry } from '../db.ts';
 import { forbidden, notFound } from '../errors.ts';
 import { fromId, toId } from '../id.ts';
-import { changeCredits } from '../lifecycle/credits.ts';
+import { type CreditChange, changeCredits } from '../lifecycle/credits.ts';
 import { type GraphContext, requireScope } from './context.ts';
 import type { Graph } from './graph.ts';
 import { resultUnion } from './result.ts';
@@ -133,17 +133,7 @@ function requireBalance({ caller }: GraphContext): void {
   if (caller.only) throw forbidden('account');
 }
 
-async function change(
-  { core }: GraphContext,
-  args: {
-    accountId: string;
-    leg: 'GRANT' | 'ADJUST';
-    change: number;
-    idempotencyKey: string;
-    note?: string | null;
-    taskId?: string | null;
-  },
-): Promise<{ account: Account; entry: LedgerEntry }> {
+async function change({ core }: GraphContext, args: CreditChange): Promise<{ account: Account; entry: LedgerEntry }> {
   const { leg, idempotencyKey, note } = args;
   const accountId = fromId('Account', args.accountId);
   if (!accountId) throw notFound('account');

@@ -12,7 +12,7 @@ import { AdapterFailure, type Output, type OutputSource } from '../sdk/index.ts'
 import { type FileFacts, inspectFile } from './media.ts';
 
 /** Where an output belongs, and what fetching it may use. */
-export interface OutputPlace {
+interface OutputPlace {
   attempt: number;
   /** Its place among the attempt's outputs, from 0. */
   output: number;

@@ -21,21 +21,21 @@ export const tooFewCredits = (required: number, available: number): Refusal =>
     { required, available },
   );
 
+/** `change` in credits, below 0 to take away (ADJUST only); `taskId`: the task that an ADJUST is about. */
+export interface CreditChange {
+  accountId: string;
+  leg: 'GRANT' | 'ADJUST';
+  change: number;
+  idempotencyKey: string;
+  note?: string | null;
+  taskId?: string | null;
+}
+
 /**
  * Gives credits to an account, or corrects its balance. The same key and change again give the first entry.
  * @throws Refusal: ValidationError, NotFoundError, IdempotencyMismatchError.
  */
-export async function changeCredits(
-  core: Core,
-  change: {
-    accountId: string;
-    leg: 'GRANT' | 'ADJUST';
-    change: number;
-    idempotencyKey: string;
-    note?: string | null;
-    taskId?: string | null;
-  },
-): Promise<LedgerEntry> {
+export async function changeCredits(core: Core, change: CreditChange): Promise<LedgerEntry> {
   const issues: FieldIssue[] = [];
   const { leg, idempotencyKey, note } = change;
   const field = leg === 'GRANT' ? 'amount' : 'change';
