@@ -110,6 +110,21 @@ task
     process.exitCode = await watchTask(connect(program.opts()), id, options);
   });
 
+const adapter = program.command('adapter').description('adapters of your own');
+
+adapter
+  .command('new <name>')
+  .description('make a folder with an adapter that works, to be changed into yours')
+  .option('--directory <path>', 'where the folder comes to stand', '.')
+  .action(async (name, { directory }) => (await import('./cli/adapter.ts')).newAdapter(name, { directory, version }));
+
+adapter
+  .command('check <path>')
+  .description("run the conformance suite on an adapter's file, folder or package, and say what to mend")
+  .action(async (path) => {
+    process.exitCode = await (await import('./cli/adapter.ts')).checkAdapters(path);
+  });
+
 try {
   await program.parseAsync();
 } catch (error) {

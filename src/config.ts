@@ -51,7 +51,9 @@ const variables = {
   ATELIER_PUBLIC_URL: z
     .url({ protocol: /^https?$/ })
     .optional()
-    .describe('The address under which clients and vendors reach the API. Default: http://host:port.'),
+    .describe(
+      'The address under which clients and vendors reach the API. Default: http://host:port, and no vendor is asked to call back.',
+    ),
   ATELIER_SECRET: z
     .string()
     .min(32)
@@ -72,7 +74,9 @@ const variables = {
     ),
   ATELIER_PLUGINS: list
     .default([])
-    .describe('Paths of modules with adapters and task types, comma-separated, as ./plugins/acme.mjs.'),
+    .describe(
+      'What brings more adapters and task types, comma-separated: names of packages, and paths as ./plugins/acme.',
+    ),
   ATELIER_LANE_CONCURRENCY: z
     .string()
     .regex(/^[a-z0-9_]+=\d+(,[a-z0-9_]+=\d+)*$/, 'must look like gpu_heavy=2,gpu_medium=4')

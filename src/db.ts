@@ -10,6 +10,7 @@ export type {
   Attempt,
   LedgerEntry,
   Project,
+  ProviderCallback,
   Task,
   TaskEvent,
   Upload,

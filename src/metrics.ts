@@ -1,6 +1,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Core } from './core.ts';
 import { readHealth } from './health.ts';
+import { restingProviders } from './lifecycle/circuit.ts';
 
 /** What an API process counts for Prometheus. */
 export interface Metrics {
@@ -50,6 +51,28 @@ export function createMetrics(core: Core): Metrics {
       this.set((await readHealth(core)).workers.length);
     },
   });
+  new Gauge({
+    name: 'atelier_provider_rests',
+    help: '1 for a provider that is not called for now, since it failed or refused every credential.',
+    labelNames: ['provider'],
+    registers,
+    async collect() {
+      const resting = await restingProviders(core).catch(() => new Map());
+      for (const { adapter } of core.registry.adapters)
+        this.set({ provider: adapter.name }, resting.has(adapter.name) ? 1 : 0);
+    },
+  });
+  new Gauge({
+    name: 'atelier_reviews',
+    help: 'Tasks whose paid answer was lost, and that wait for reviewTask.',
+    registers,
+    async collect() {
+      const [row] = await core.db
+        .sql<{ count: number }>('select count(*)::int as count from task where needs_review', [], 'reviews')
+        .catch(() => []);
+      if (row) this.set(row.count);
+    },
+  });
   return {
     httpSeconds: new Histogram({
       name: 'atelier_http_seconds',
@@ -84,7 +107,7 @@ export function createMetrics(core: Core): Metrics {
 }
 
 /** What a worker process tells Prometheus. */
-export function workerMetrics(running: () => number): Pick<Metrics, 'read'> {
+export function workerMetrics(running: () => number): Pick<Metrics, 'read'> & { pollLagSeconds: Histogram } {
   const register = new Registry();
   collectDefaultMetrics({ register });
   new Gauge({
@@ -95,7 +118,14 @@ export function workerMetrics(running: () => number): Pick<Metrics, 'read'> {
       this.set(running());
     },
   });
+  const pollLagSeconds = new Histogram({
+    name: 'atelier_poll_lag_seconds',
+    help: "How late vendors' jobs are looked at.",
+    buckets: [0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60],
+    registers: [register],
+  });
   return {
+    pollLagSeconds,
     async read() {
       return { contentType: register.contentType, text: await register.metrics() };
     },

@@ -8,8 +8,10 @@ import { openWebSockets } from './graph/websocket.ts';
 import { createGraphYoga } from './graph/yoga.ts';
 import { openEvents } from './lifecycle/events.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
+import { openModels } from './models.ts';
 import { createProbes, say } from './probes.ts';
 import { openStreams } from './streams.ts';
+import { answerCallback } from './webhooks/incoming.ts';
 
 export interface Server {
   /** Where it listens, as http://127.0.0.1:4000. */
@@ -25,12 +27,14 @@ export interface Server {
 const drainMs = 10_000;
 
 /**
- * Process 1: GraphQL over HTTP, SSE and WebSocket on /graphql; /files of a storage directory; /healthz, /readyz, /metrics.
+ * Process 1: GraphQL over HTTP, SSE and WebSocket on /graphql; /files of a storage directory; vendors' callbacks below /providers;
+ * /healthz, /readyz, /metrics.
  * Without ATELIER_PUBLIC_URL, `core.publicUrl` is set to where it listens.
  * @throws ConfigError for a task type that does not fit into the schema or a port that is taken.
  */
 export async function startServer(core: Core): Promise<Server> {
   const schema = buildSchema(core.registry);
+  const models = await openModels(core);
   const events = await openEvents(core);
   const metrics = createMetrics(core);
   const services = { core, events, metrics };
@@ -48,6 +52,7 @@ export async function startServer(core: Core): Promise<Server> {
     healthz: (_request, response) => probes.healthz(response),
     readyz: (_request, response) => probes.readyz(response),
     metrics: (_request, response) => probes.metrics(response),
+    providers: (request, response) => answerCallback(core, request, response),
     files: (request, response) =>
       core.storage.answer ? core.storage.answer(request, response) : say(response, 404, { error: 'no such path' }),
   };
@@ -75,7 +80,7 @@ export async function startServer(core: Core): Promise<Server> {
     server.once('error', reject);
     server.listen(core.config.ATELIER_PORT, core.config.ATELIER_HOST, resolve);
   }).catch(async (error) => {
-    await Promise.all([events.close(), streams.close()]);
+    await Promise.all([events.close(), streams.close(), models.close()]);
     if (error.code !== 'EADDRINUSE') throw error;
     const { ATELIER_PORT } = core.config;
     throw new ConfigError(`port ${ATELIER_PORT} is taken; set ATELIER_PORT to another, or 0 for any free one`);
@@ -96,17 +101,20 @@ export async function startServer(core: Core): Promise<Server> {
       const cut = setTimeout(() => server.closeAllConnections(), drainMs);
       await ended;
       clearTimeout(cut);
+      await models.close();
       await events.close();
       (await keys.catch(() => null))?.();
     },
   };
 }
 
+const nested = ['files', 'providers'];
+
 /** `graphql` of /graphql, /graphql/ and /graphql?query=…; `files` of everything below /files/. */
 function firstSegment({ url = '/' }: IncomingMessage): string {
   const [path] = url.split('?', 1);
   const [, first = '', ...rest] = path!.split('/');
-  return first === 'files' || rest.join('') === '' ? first : 'other';
+  return nested.includes(first) || rest.join('') === '' ? first : 'other';
 }
 
 function observe(metrics: Metrics, path: string, response: ServerResponse): void {

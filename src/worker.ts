@@ -12,15 +12,16 @@ import { claim, requeue } from './lifecycle/status.ts';
 import { sweep } from './lifecycle/sweep.ts';
 import { sweepAssets } from './lifecycle/sweep-assets.ts';
 import { workerMetrics } from './metrics.ts';
+import { openModels } from './models.ts';
 import { createProbes, serveProbes } from './probes.ts';
 import { openTimer } from './timer.ts';
 import { openDeliveries } from './webhooks/outgoing.ts';
 
-/** Attempts in one process, whatever the lanes allow: calls at vendors hold no slot. */
+/** Attempts in one process, whatever the lanes allow: calls at vendors hold no slot. Looks at vendors' jobs are counted apart. */
 const mostAtOnce = 200;
+const mostLooksAtOnce = 200;
 const heartbeatMs = 5_000;
 const pollMs = 500;
-const pollBatch = 100;
 const sweepMs = 1_000;
 const webhooksMs = 2_000;
 const webhooksBatch = 50;
@@ -43,15 +44,17 @@ export async function startWorker(core: Core): Promise<Worker> {
   const uuid = randomUUID();
   const lanes = laneNames(core);
   await seedLanes(core);
+  const models = await openModels(core);
   const leases = await openLeases(core);
   const running = new Set<Promise<void>>();
+  const looks = new Set<Promise<void>>();
   let closing = false;
 
-  function track(work: Promise<void>): void {
+  function track(work: Promise<void>, among = running): void {
     const tracked = work
       .catch((error) => core.log.error({ err: error }, 'an attempt ended in a way that it must not'))
-      .finally(() => running.delete(tracked));
-    running.add(tracked);
+      .finally(() => among.delete(tracked));
+    among.add(tracked);
   }
   async function take(job: Job): Promise<void> {
     // What is not claimed is handed over again, to whoever has room.
@@ -72,50 +75,53 @@ export async function startWorker(core: Core): Promise<Worker> {
   const deliveries = openDeliveries(core);
   const queues = openQueues(core, lanes, take);
   const dispatch = await openDispatch(core, lanes, queues);
+  const metrics = workerMetrics(() => running.size + looks.size);
+  const told = {
+    track: (work: Promise<void>) => track(work, looks),
+    lag: (lagMs: number) => metrics.pollLagSeconds.observe(lagMs / 1000),
+  };
+  async function look(): Promise<boolean> {
+    const room = mostLooksAtOnce - looks.size;
+    if (room > 0) return (await pollDue(core, leases, uuid, room, told)) === room;
+    await Promise.race(looks);
+    return true;
+  }
+  const polls = openTimer(core.log, 'poll', pollMs, look);
   const webhooks = openTimer(core.log, 'webhooks', webhooksMs, () => deliveries.deliverDue({ limit: webhooksBatch }));
   const timers = [
     openTimer(core.log, 'heartbeat', heartbeatMs, async () => {
       await beat();
       await core.db.sql(`delete from worker where seen_at < now() - interval '1 day'`);
     }),
-    openTimer(
-      core.log,
-      'poll',
-      pollMs,
-      async () => (await pollDue(core, leases, uuid, pollBatch, track)) === pollBatch,
-    ),
+    polls,
     openTimer(core.log, 'sweep', sweepMs, () => sweep(core)),
     webhooks,
     openTimer(core.log, 'assets', assetsMs, () => sweepAssets(core)),
   ];
-  const silence = await core.bus.listen('webhooks', () => webhooks.wake());
+  const silences = await Promise.all([
+    core.bus.listen('webhooks', () => webhooks.wake()),
+    core.bus.listen('polls', () => polls.wake()),
+  ]);
   const port = core.config.ATELIER_WORKER_PORT;
-  const probes = createProbes(
-    core,
-    workerMetrics(() => running.size),
-    () => closing,
-  );
+  const probes = createProbes(core, metrics, () => closing);
   const endProbes = port === undefined ? () => {} : await serveProbes(core, probes, port);
-  core.log.info(
-    { workerId: toId('Worker', uuid), lanes, adapters: core.registry.adapters.map(({ adapter }) => adapter.name) },
-    'the worker is up',
-  );
+  core.log.info({ workerId: toId('Worker', uuid), lanes, ...adaptersOf(core) }, 'the worker is up');
 
   async function close(): Promise<void> {
     closing = true;
-    silence();
+    for (const silence of silences) silence();
     await Promise.all([dispatch.close(), ...timers.map((timer) => timer.close())]);
     await queues.close();
-    // What can start again elsewhere for nothing is handed back; a paid call is waited for.
+    // What any process can go on with, and what can start again for nothing, is handed back; a paid call is waited for.
     for (const lease of leases.all()) {
       const target = (lease.task.route as { resubmit?: string }[])[lease.task.targetIndex];
-      if (target?.resubmit === 'safe') lease.stop('handed_back');
+      if (lease.parked || target?.resubmit === 'safe') lease.stop('handed_back');
     }
     await Promise.race([
-      Promise.allSettled([...running]),
+      Promise.allSettled([...running, ...looks]),
       new Promise((resolve) => setTimeout(resolve, core.config.ATELIER_DRAIN_SECONDS * 1000).unref()),
     ]);
-    await Promise.all([leases.close(), deliveries.close()]);
+    await Promise.all([leases.close(), deliveries.close(), models.close()]);
     await core.db.sql('delete from worker where id = $1', [uuid]).catch(() => {});
     endProbes();
     core.log.info({ left: running.size }, 'the worker is down');
@@ -130,5 +136,14 @@ export async function startWorker(core: Core): Promise<Worker> {
       closed ??= close();
       return closed;
     },
+  };
+}
+
+/** For the log: which adapters work, and what the others lack. */
+function adaptersOf({ registry }: Core): { adapters: string[]; switchedOff: Record<string, string> } {
+  const off = registry.adapters.filter(({ disabled }) => disabled !== undefined);
+  return {
+    adapters: registry.adapters.filter(({ disabled }) => disabled === undefined).map(({ adapter }) => adapter.name),
+    switchedOff: Object.fromEntries(off.map(({ adapter, disabled }) => [adapter.name, disabled!])),
   };
 }

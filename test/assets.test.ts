@@ -17,6 +17,7 @@ import { completeUpload, createUpload } from '../src/lifecycle/uploads.ts';
 import type { Output } from '../src/sdk/index.ts';
 import { generateVideo } from '../src/task-types/generate-video.ts';
 import { createTestBed, type TestBed } from './kit.ts';
+import { scriptedAdapter } from './scripted-adapter.ts';
 import { insertTask } from './task-row.ts';
 
 let directory: string;
@@ -175,12 +176,19 @@ describe('what a file is', () => {
 });
 
 describe('outputs', () => {
+  const servedHere = {
+    adapter: scriptedAdapter({ assetHosts: () => ['127.0.0.1'] }).adapter,
+    config: undefined,
+    credentials: [],
+    models: [],
+  };
   const place = (output = 0, secrets = {}) => ({
     attempt: 1,
     output,
-    directory,
+    directory: () => directory,
     signal: new AbortController().signal,
     secrets,
+    fetch: bed.core.vendors.openAssets(servedHere, new AbortController().signal),
   });
   const png = (): Output => ({ kind: 'IMAGE', from: { file: sample('s.png') } });
 
@@ -267,8 +275,7 @@ describe('outputs', () => {
     const task = await insertTask(bed);
     const output: Output = { kind: 'IMAGE', from: { url: 'http://169.254.169.254/latest' } };
     await expect(storeOutput(bed.core, task, output, place())).rejects.toMatchObject({
-      name: 'OutsideError',
-      retryable: false,
+      facts: { class: 'permanent', code: 'OUTPUT_REFUSED' },
     });
   });
   it('tries again when the server hiccups', async () => {
@@ -468,7 +475,11 @@ describe('the files of an input', () => {
     ).toEqual([{ path: ['storyboardAssetIds'], message: 'at most 16 together with storyboardImages, not 17' }]);
   });
 
-  const options = (how: 'url' | 'dataUri' | 'path') => ({ how, directory, signal: new AbortController().signal });
+  const options = (how: 'url' | 'dataUri' | 'path') => ({
+    how,
+    directory: () => directory,
+    signal: new AbortController().signal,
+  });
 
   it('are references for the transformer, and reach the request as it asks', async () => {
     const asset = await uploadedAsset('s.png', 'image/png');

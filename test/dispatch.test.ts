@@ -35,7 +35,11 @@ async function order(): Promise<string[]> {
   await setLane(bed.core, lane, { concurrency: 1 });
   for (let [job] = await handOver(bed.core, lane); job; [job] = await handOver(bed.core, lane)) {
     ids.push(job.taskId);
-    const [task] = await bed.sql('select * from task_claim($1, $2, uuid_v7(), 60000)', [job.taskId, job.dispatch]);
+    const [task] = await bed.sql('select * from task_claim($1, $2, uuid_v7(), 60000, $3)', [
+      job.taskId,
+      job.dispatch,
+      '{}',
+    ]);
     await bed.sql('select task_finish($1, $2, $3)', [task!.id, task!.fence, { status: 'FAILED' }]);
   }
   return ids;
@@ -77,9 +81,10 @@ describe('a round of dispatch', () => {
     const running: { id: string; fence: number }[] = [];
     while (!ran.includes(late)) {
       for (const job of await handOver(bed.core, lane)) {
-        const [task] = await bed.sql('select id, fence from task_claim($1, $2, uuid_v7(), 60000)', [
+        const [task] = await bed.sql('select id, fence from task_claim($1, $2, uuid_v7(), 60000, $3)', [
           job.taskId,
           job.dispatch,
+          '{}',
         ]);
         running.push(task as never);
         ran.push(job.taskId);
@@ -107,7 +112,7 @@ describe('a round of dispatch', () => {
     await setLane(bed.core, lane, { concurrency: 1 });
     const [job] = await handOver(bed.core, lane);
     const claim = (dispatch: number) =>
-      bed.sql('select id from task_claim($1, $2, uuid_v7(), 60000)', [job!.taskId, dispatch]);
+      bed.sql('select id from task_claim($1, $2, uuid_v7(), 60000, $3)', [job!.taskId, dispatch, '{}']);
     expect(await claim(job!.dispatch - 1)).toHaveLength(0);
     const claims = await Promise.all(Array.from({ length: 10 }, () => claim(job!.dispatch)));
     expect(claims.flat()).toHaveLength(1);
@@ -119,7 +124,7 @@ describe('a round of dispatch', () => {
     const [job] = await handOver(bed.core, lane);
     await setLane(bed.core, lane, { paused: true });
     expect(
-      await bed.sql('select id from task_claim($1, $2, uuid_v7(), 60000)', [job!.taskId, job!.dispatch]),
+      await bed.sql('select id from task_claim($1, $2, uuid_v7(), 60000, $3)', [job!.taskId, job!.dispatch, '{}']),
     ).toHaveLength(0);
     await bed.sql(`update task set available_at = clock_timestamp() - interval '1 second'`);
     expect(await handOver(bed.core, lane)).toHaveLength(0);

@@ -34,7 +34,7 @@ async function submit(core: Core = bed.core): Promise<string> {
 }
 async function claim(id: string): Promise<void> {
   await bed.sql('update task set dispatch = 1 where id = $1', [id]);
-  await bed.sql('select task_claim($1, 1, uuid_v7(), 60000)', [id]);
+  await bed.sql('select task_claim($1, 1, uuid_v7(), 60000, $2)', [id, '{}']);
 }
 const progress = (id: string, fraction: number) =>
   bed.sql('select task_progress($1, 1, $2, $3)', [id, fraction, 'step']);

@@ -1,11 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import { backoffMs, decide, type Situation } from '../src/lifecycle/fail.ts';
+import { backoffMs, decide, type Situation } from '../src/lifecycle/verdict.ts';
 import type { FailureClass } from '../src/sdk/index.ts';
 
 const paid: Situation = {
   phase: 'starting',
   hasHandle: false,
   resubmit: 'never',
+  canFind: false,
+  resent: false,
+  otherCredentials: 0,
   failures: 0,
   attempt: 1,
   maxAttempts: 4,
@@ -29,6 +32,16 @@ describe('what follows a failure', () => {
     ['ambiguous', {}, 'review'],
     ['ambiguous', { resubmit: 'safe' }, 'again'],
     ['ambiguous', { hasNextTarget: true }, 'review'],
+    ['ambiguous', { canFind: true }, 'seek'],
+    ['ambiguous', { canFind: true, resubmit: 'keyed' }, 'seek'],
+    ['ambiguous', { resubmit: 'keyed' }, 'again'],
+    ['ambiguous', { resubmit: 'keyed', failures: 3 }, 'review'],
+    ['authentication', { otherCredentials: 1 }, 'again'],
+    ['quota', { otherCredentials: 1, failures: 1 }, 'end'],
+    ['permanent', { resent: true, hasNextTarget: true }, 'review'],
+    ['invalid_input', { resent: true }, 'review'],
+    ['ambiguous', { resent: true, phase: 'preparing' }, 'review'],
+    ['permanent', { resent: true, hasHandle: true, hasNextTarget: true }, 'next target'],
     ['bug', {}, 'end'],
     ['bug', { hasNextTarget: true }, 'end'],
     ['bug', { phase: 'preparing' }, 'again'],
@@ -45,6 +58,13 @@ describe('what follows a failure', () => {
     ['retryable', { resubmit: 'safe' }, 'again'],
   ])('while a paid result is collected, %s in %o: %s, and nothing is bought again', (failure, situation, expected) =>
     expect(next(failure, { phase: 'collecting', ...situation })).toBe(expected),
+  );
+});
+
+it('ends what was charged, though it might be tried again', () => {
+  const billed = [{ unit: 'image', quantity: 1 }];
+  expect(decide({ class: 'retryable', code: 'X', message: 'x', billed }, { ...paid, hasNextTarget: true }).next).toBe(
+    'end',
   );
 });
 

@@ -123,7 +123,7 @@ describe('a task type from outside of src/', () => {
       models: [
         {
           id: 'acme-1',
-          typicalMs: 10,
+          typicalMs: expect.any(Number),
           options: { type: 'object', properties: { grain: { type: 'integer', default: 2 } } },
         },
       ],
@@ -148,6 +148,7 @@ describe('the schema of a task type', () => {
       taskType: (name) => taskTypes.find((type) => type.name === name),
       adapters: [],
       adapter: () => undefined,
+      origin: () => undefined,
       longestRunMs: () => 0,
     });
   };

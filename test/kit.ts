@@ -26,7 +26,7 @@ export interface TestBedOptions {
   /** On top of the built-in ones. */
   adapters?: Adapter[];
   taskTypes?: TaskType<any, any>[];
-  /** Settings that replace the bed's own, as `{ ATELIER_LEASE_SECONDS: '3' }`. */
+  /** Settings that replace the bed's own, as `{ ATELIER_LEASE_SECONDS: '3' }`, and the adapters' secrets and configuration. */
   environment?: { [name: string]: string };
   /** How many workers run; true = 1, false = none. Default: true. */
   worker?: boolean | number;
@@ -97,7 +97,12 @@ export async function createTestBed(options: TestBedOptions = {}): Promise<TestB
     ...options.environment,
   });
   const open = (process: string) =>
-    openCore(config, { name: process, adapters: options.adapters, taskTypes: options.taskTypes });
+    openCore(config, {
+      name: process,
+      adapters: options.adapters,
+      taskTypes: options.taskTypes,
+      environment: options.environment ?? {},
+    });
   const core = await open('api');
   await seedLanes(core);
   await seedPrices(core);

@@ -41,7 +41,7 @@ export interface Script {
 }
 
 /** An adapter that does what its input's options say, for every task type; and a record of what it was asked. */
-export function scriptedAdapter(manifest: Partial<Pick<Adapter, 'name' | 'runs' | 'resubmit'>> = {}): Script {
+export function scriptedAdapter(manifest: Partial<Adapter> = {}): Script {
   const gates = new Map<string, { opened: boolean; go: (() => void)[]; reached: (() => void)[]; waiting: number }>();
   const gate = (name: string) => {
     const known = gates.get(name) ?? { opened: false, go: [], reached: [], waiting: 0 };
@@ -79,12 +79,12 @@ export function scriptedAdapter(manifest: Partial<Pick<Adapter, 'name' | 'runs' 
     'test_prompt',
   ];
   const adapter = defineAdapter({
-    name: manifest.name ?? 'scripted',
+    name: 'scripted',
     contract: 1,
     version: '1.0.0',
     title: 'Scripted',
-    runs: manifest.runs ?? 'here',
-    resubmit: manifest.resubmit ?? 'safe',
+    runs: 'here',
+    resubmit: 'safe',
     models: [{ id: 'script', taskTypes, options: script }],
     transformers: Object.fromEntries(taskTypes.map((type) => [type, transformer])),
     async start(options: Options, context) {
@@ -119,6 +119,7 @@ export function scriptedAdapter(manifest: Partial<Pick<Adapter, 'name' | 'runs' 
       cancels.push(context.attemptKey);
       return 'cancelled';
     },
+    ...manifest,
   });
   return {
     adapter,

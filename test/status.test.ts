@@ -41,7 +41,7 @@ it('lets a worker under an old fence write nothing', async () => {
   const task = await claimNext();
   expect(await finish(bed.core, old, { status: 'COMPLETED', charge: 1 })).toBeUndefined();
   expect(await requeue(bed.core, old, {})).toBeUndefined();
-  expect(await park(bed.core, old, { job: 1 }, 0)).toBeUndefined();
+  expect(await park(bed.core, old, { job: 1 }, 0)).toBe(false);
   expect(await flagForReview(bed.core, old)).toBeUndefined();
   await progress(bed.core, old, 0.9, 'late');
   expect(await renew(bed.core, [old])).toEqual([]);

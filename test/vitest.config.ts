@@ -7,7 +7,11 @@ export default defineConfig({
   resolve: {
     alias: [
       // Without it the package's own name leads to `dist`: another, older copy.
-      { find: 'atelier/adapter', replacement: fileURLToPath(new URL('../src/sdk/index.ts', import.meta.url)) },
+      {
+        find: /^atelier\/adapter\/testing$/,
+        replacement: fileURLToPath(new URL('../src/sdk/conformance.ts', import.meta.url)),
+      },
+      { find: /^atelier\/adapter$/, replacement: fileURLToPath(new URL('../src/sdk/index.ts', import.meta.url)) },
       // Vite takes a package's `module`, Node its `main`: graphql would be there twice and refuse itself.
       { find: /^graphql$/, replacement: createRequire(import.meta.url).resolve('graphql') },
     ],

@@ -107,7 +107,14 @@ describe('deliveries', () => {
       bed.core,
       running,
       { kind: 'TEXT', from: { text: 'hello' } },
-      { attempt: 1, output: 0, directory: '/tmp', signal: new AbortController().signal, secrets: {} },
+      {
+        attempt: 1,
+        output: 0,
+        directory: () => '/tmp',
+        signal: new AbortController().signal,
+        secrets: {},
+        fetch: () => Promise.reject(new Error('nothing is fetched')),
+      },
     );
     await bed.sql(`UPDATE task SET status = 'COMPLETED', progress = 1, result = $2 WHERE id = $1`, [
       running.id,

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Task } from '../src/db.ts';
 import { toId } from '../src/id.ts';
 import { cancelTask } from '../src/lifecycle/cancel.ts';
@@ -17,6 +17,8 @@ beforeAll(async () => {
   bed = await createTestBed({ adapters: [safe.adapter, paid.adapter], environment: { ATELIER_LEASE_SECONDS: '3' } });
   events = await openEvents(bed.core);
 });
+// One test's failures must not let the next one's provider rest.
+afterEach(() => bed.sql('delete from circuit'));
 afterAll(async () => {
   await events.close();
   await bed.close();

@@ -110,6 +110,7 @@ async function developmentKey(core: Core, stack: Stack): Promise<string> {
 
 function welcome(facts: { url: string; key: string | null; stack: Stack; seconds: number }): string {
   const { url, key, stack } = facts;
+  const command = import.meta.url.endsWith('.ts') ? 'npm run atelier --' : 'npx atelier';
   const mutation =
     'mutation { createTask(input: { task: { generateImage: { prompt: "a lighthouse at dawn" } } }) { ... on CreateTaskSuccess { task { ... on BaseTask { id status } } } ... on UserError { code message } } }';
   const services = ['DATABASE_URL', 'REDIS_URL'].filter((name) => name in stack.environment);
@@ -132,7 +133,7 @@ function welcome(facts: { url: string; key: string | null; stack: Stack; seconds
     '',
     'or, with progress and download:',
     '',
-    `  npm run atelier -- task create generate_image --input '{"prompt": "a lighthouse at dawn"}' --watch --download .`,
+    `  ${command} task create generate_image --input '{"prompt": "a lighthouse at dawn"}' --watch --download .`,
     '',
     'Ctrl-C stops it all.',
     '',

@@ -31,6 +31,8 @@ const programs = {
 const sequences = {
   generate: [],
   build: [
+    // What a file that is gone had become would be packed for ever.
+    ['clean', ['-e', "fs.rmSync('dist', { recursive: true, force: true })"]],
     ['dist', [tsc, '-p', '.config/tsconfig.build.json']],
     ['declarations for plugins', [tsc, '-p', '.config/tsconfig.types.json']],
   ],

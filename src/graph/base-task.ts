@@ -143,7 +143,8 @@ export function addBaseTask(graph: Graph): void {
       }),
       assets: t.relation('assets', {
         description: 'The files that it made.',
-        query: { orderBy: [{ attempt: 'asc' }, { output: 'asc' }] },
+        // Below 0 are previews.
+        query: { where: { output: { gte: 0 } }, orderBy: [{ attempt: 'asc' }, { output: 'asc' }] },
       }),
       attempts: t.relation('attempts', {
         description: 'Its tries, oldest first.',

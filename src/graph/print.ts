@@ -13,6 +13,7 @@ export function schemaText(): string {
     taskType: (name: string) => types.get(name),
     adapters: [],
     adapter: () => undefined,
+    origin: () => undefined,
     longestRunMs: () => 0,
   };
   return `${printSchema(buildSchema(registry))}\n`;

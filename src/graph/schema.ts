@@ -1,4 +1,5 @@
 import type { GraphQLSchema } from 'graphql';
+import { ConfigError } from '../errors.ts';
 import type { Registry } from '../registry.ts';
 import { addAccount } from './account.ts';
 import { addApiKey } from './api-key.ts';
@@ -21,9 +22,31 @@ import { addWebhookDelivery } from './webhook-delivery.ts';
 
 /**
  * The public face for a set of task types and adapters.
- * @throws ConfigError for a task type that does not fit into it; the message names the type and the field.
+ * @throws ConfigError for a task type that does not fit into it; the message names its plugin, the type and the field.
  */
 export function buildSchema(registry: Registry): GraphQLSchema {
+  try {
+    return build(registry);
+  } catch (cause) {
+    const plugins = new Set(registry.taskTypes.flatMap(({ name }) => registry.origin(name) ?? []));
+    if (plugins.size === 0) throw cause;
+    // The one that does not fit beside Atelier's own types alone; none: they do not fit beside each other.
+    const culprit = [...plugins].find((plugin) => !fits(registry, plugin));
+    throw new ConfigError(`${culprit ?? [...plugins].join(' and ')}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+function fits(registry: Registry, plugin: string): boolean {
+  const taskTypes = registry.taskTypes.filter(({ name }) => [plugin, undefined].includes(registry.origin(name)));
+  try {
+    build({ ...registry, taskTypes });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function build(registry: Registry): GraphQLSchema {
   const graph = createGraph(registry);
   addProject(graph);
   addAccount(graph);

@@ -101,7 +101,8 @@ export function addTaskEvents(graph: Graph, { TaskFilter }: { TaskFilter: any })
       asset: t.field({
         type: 'Asset',
         nullable: true,
-        description: 'The file; null when it is text, and when the file is gone.',
+        description:
+          'The file; null when it is text, and when the file is gone: a preview, which may come while the task runs, goes with its end.',
         resolve: (event, _args, { load }) => {
           const { assetId } = read(event, 'output_added');
           return assetId ? load.asset.load(assetId) : null;

@@ -8,19 +8,29 @@ import type { Core } from '../core.ts';
 import type { Asset, Task } from '../db.ts';
 import { OutsideError } from '../errors.ts';
 import { toId } from '../id.ts';
-import { AdapterFailure, type Output, type OutputSource } from '../sdk/index.ts';
+import {
+  AdapterFailure,
+  type AdapterFetch,
+  isAdapterFailure,
+  isHttpFailure,
+  isNetworkFailure,
+  type Output,
+  type OutputSource,
+} from '../sdk/index.ts';
 import { type FileFacts, inspectFile } from './media.ts';
 
 /** Where an output belongs, and what fetching it may use. */
-interface OutputPlace {
+export interface OutputPlace {
   attempt: number;
-  /** Its place among the attempt's outputs, from 0. */
+  /** Its place among the attempt's outputs, from 0; below 0: a preview. */
   output: number;
   /** The attempt's private directory. */
-  directory: string;
+  directory(): string;
   signal: AbortSignal;
   /** For headers of the form `{ secret: NAME }`. */
   secrets: Record<string, string>;
+  /** Reaches the adapter's asset hosts. */
+  fetch: AdapterFetch;
 }
 
 /**
@@ -35,14 +45,17 @@ export async function storeOutput(core: Core, task: Task, output: Output, place:
   const { file, declared } = await persistently(place.signal, false, () => collect(core, output, place, what));
   const facts = await inspectFile(file, declared);
   checkOutput(core, output, facts, what);
-  const key = `tasks/${toId('Task', task.id)}/${place.attempt}/${place.output}.${facts.extension}`;
+  const name = place.output < 0 ? 'preview' : String(place.output);
+  const key = `tasks/${toId('Task', task.id)}/${place.attempt}/${name}.${facts.extension}`;
   await reserveKey(core, key);
   await persistently(place.signal, true, () => core.storage.put(key, file, facts));
   const rows = await core.db.sql<Asset>(
-    `WITH kept AS (DELETE FROM orphan WHERE key = $13),
+    `WITH kept AS (DELETE FROM orphan WHERE key = $13 AND $5::int >= 0),
       replaced AS (INSERT INTO orphan (key) SELECT key FROM asset WHERE task_id = $3 AND attempt = $4 AND output = $5 AND key <> $13 ON CONFLICT DO NOTHING)
     INSERT INTO asset (account_id, project_id, task_id, attempt, output, kind, content_type, size_bytes, sha256, width, height, duration_ms, key)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+    SELECT $1::uuid, $2::uuid, $3::uuid, $4::int, $5::int, $6, $7, $8::int8, $9, $10::int, $11::int, $12::int8, $13
+    -- A preview that comes after the end is nobody's.
+    WHERE $5::int >= 0 OR EXISTS (SELECT FROM task WHERE id = $3 AND status = 'PROCESSING' AND attempt = $4)
     ON CONFLICT (task_id, attempt, output) DO UPDATE SET kind = $6, content_type = $7, size_bytes = $8, sha256 = $9, width = $10, height = $11,
       duration_ms = $12, key = $13
     RETURNING *`,
@@ -92,7 +105,7 @@ interface Collected {
 async function collect(core: Core, output: Output, place: OutputPlace, what: string): Promise<Collected> {
   const { from, contentType: declared } = output;
   if ('file' in from) return { file: from.file, declared };
-  const file = join(place.directory, `collected-${place.output}`);
+  const file = join(place.directory(), `collected-${place.output}`);
   if ('url' in from) {
     const served = await download(core, from, place, file, what);
     return { file, declared: declared ?? served };
@@ -109,24 +122,38 @@ async function download(
   file: string,
   what: string,
 ): Promise<string | undefined> {
-  const response = await core.outbound.fetch(from.url, {
-    headers: resolveSecrets(from.headers ?? {}, place.secrets),
-    timeoutMs: downloadTimeoutMs,
-    maxBytes: maxAssetBytes(core),
-    maxRedirects: 5,
-    signal: place.signal,
-  });
-  if (response.status !== 200) {
-    response.discard();
-    const message = `fetching ${what}: the provider's server answered ${response.status}`;
-    if ([401, 403, 404, 410].includes(response.status))
-      throw new AdapterFailure({ class: 'expired', code: 'OUTPUT_GONE', message });
-    throw new OutsideError(message, {
-      retryable: response.status === 408 || response.status === 429 || response.status >= 500,
+  try {
+    const answer = await place.fetch(from.url, {
+      headers: resolveSecrets(from.headers ?? {}, place.secrets),
+      timeoutMs: downloadTimeoutMs,
+      maxBytes: maxAssetBytes(core),
+      signal: place.signal,
     });
+    await pipeline(Readable.from(answer.body), createWriteStream(file));
+    return answer.headers.get('content-type') ?? undefined;
+  } catch (cause) {
+    throw place.signal.aborted ? cause : downloadFailure(cause, what);
   }
-  await pipeline(Readable.from(response.body), createWriteStream(file));
-  return response.headers.get('content-type') ?? undefined;
+}
+
+function downloadFailure(cause: unknown, what: string): unknown {
+  if (isAdapterFailure(cause)) {
+    const { message } = cause.facts;
+    return new AdapterFailure(
+      { class: 'permanent', code: 'OUTPUT_REFUSED', message: `${what}: ${message}` },
+      { cause },
+    );
+  }
+  if (isNetworkFailure(cause)) {
+    const { retryable = true } = (cause.cause ?? {}) as { retryable?: boolean };
+    return new OutsideError(`fetching ${what}: ${cause.message}`, { retryable, cause });
+  }
+  if (!isHttpFailure(cause)) return cause;
+  const message = `fetching ${what}: the provider's server answered ${cause.status}`;
+  if ([401, 403, 404, 410].includes(cause.status))
+    return new AdapterFailure({ class: 'expired', code: 'OUTPUT_GONE', message });
+  const retryable = cause.status === 408 || cause.status === 429 || cause.status >= 500;
+  return new OutsideError(message, { retryable, cause });
 }
 
 function checkOutput(core: Core, output: Output, facts: FileFacts, what: string): void {

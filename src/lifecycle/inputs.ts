@@ -1,13 +1,20 @@
 import { createWriteStream } from 'node:fs';
 import { readFile, rename } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Core } from '../core.ts';
 import type { Asset, Task } from '../db.ts';
 import { type FieldIssue, OutsideError } from '../errors.ts';
 import { fromId } from '../id.ts';
-import { AdapterFailure, type AssetKind, type AssetReference, type FileInput, type TaskType } from '../sdk/index.ts';
+import {
+  AdapterFailure,
+  type AssetKind,
+  type AssetReference,
+  type FileInput,
+  type TaskType,
+  type UploadFile,
+} from '../sdk/index.ts';
 import { maxAssetBytes, signAsset } from './assets.ts';
 import { inspectFile } from './media.ts';
 
@@ -49,19 +56,28 @@ export async function checkInputAssets(
 }
 
 /** How a file reaches a provider's request: see {@link Adapter.files}. */
-export type Placing = 'url' | 'dataUri' | 'path';
+export type Placing = 'url' | 'dataUri' | 'path' | 'upload';
+
+export interface PlacingOptions {
+  how: Placing;
+  /** Asked for when files have to be fetched. */
+  directory: () => string;
+  signal: AbortSignal;
+  /** Brings a file to the vendor, for `upload`. */
+  upload?: (file: UploadFile) => Promise<string>;
+}
 
 /** The files of a task's input, opened once per attempt. */
 export interface Inputs {
   /** For `toProvider`: references by URL field, URLs before assets, in the order of the input; `[]` where none was given. */
   files: Record<string, AssetReference[]>;
   /**
-   * The provider's request with every AssetReference replaced by a URL, a data URI or a path; the rest is left as it is. Only files that the
+   * The provider's request with every AssetReference replaced by a URL, a data URI, a path or what the upload gave; the rest is left as it is. Only files that the
    * request names are fetched.
    * @throws AdapterFailure invalid_input with the field's path when a client's URL gives no file of an accepted kind, INPUT_UNREACHABLE
    * (retryable) when its server fails, INPUT_TOO_LARGE for a data URI above 20 MiB.
    */
-  place(request: unknown, options: { how: Placing; directory: string; signal: AbortSignal }): Promise<unknown>;
+  place(request: unknown, options: PlacingOptions): Promise<unknown>;
 }
 
 /**
@@ -115,13 +131,9 @@ const downloadTimeoutMs = 5 * 60_000;
 const urlExpiresInSeconds = 24 * 3600;
 const maxDataUriBytes = 20 * 1024 * 1024;
 
-async function placeFile(
-  core: Core,
-  source: Source,
-  options: { how: Placing; directory: string; signal: AbortSignal; name: string },
-): Promise<string> {
+async function placeFile(core: Core, source: Source, options: PlacingOptions & { name: string }): Promise<string> {
   if (options.how === 'url') return source.asset ? signAsset(core, source.asset, urlExpiresInSeconds) : source.url;
-  const draft = join(options.directory, options.name);
+  const draft = join(options.directory(), options.name);
   if (source.asset) {
     await pipeline(await core.storage.get(source.asset.key), createWriteStream(draft), { signal: options.signal });
   } else {
@@ -131,11 +143,13 @@ async function placeFile(
   if (!source.asset && !source.field.kinds.includes(facts.kind)) {
     throw invalid(source.path, `must be ${words(source.field.kinds)}; the URL gives ${facts.contentType}`);
   }
-  if (options.how === 'path') {
+  if (options.how === 'path' || options.how === 'upload') {
     // Some tools go by the name.
-    const named = `${draft}.${facts.extension}`;
-    await rename(draft, named);
-    return named;
+    const path = `${draft}.${facts.extension}`;
+    await rename(draft, path);
+    if (options.how === 'path') return path;
+    const { kind, contentType, sizeBytes } = facts;
+    return options.upload!({ path, name: basename(path), kind, contentType, sizeBytes, bytes: () => readFile(path) });
   }
   if (facts.sizeBytes > maxDataUriBytes) {
     throw invalid(

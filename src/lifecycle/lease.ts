@@ -8,6 +8,8 @@ export type StopReason = 'cancelled' | 'deadline' | 'lost' | 'handed_back';
 /** The right to work on one task. */
 export interface Lease {
   task: Task;
+  /** Its job is at the vendor, and its handle is stored: any process can go on with it. */
+  parked: boolean;
   /** Aborted with a {@link StopReason}. */
   signal: AbortSignal;
   stop(reason: StopReason): void;
@@ -66,6 +68,7 @@ export async function openLeases(core: Core): Promise<Leases> {
       const controller = new AbortController();
       const lease: Lease = {
         task,
+        parked: false,
         signal: controller.signal,
         stop: (reason) => controller.abort(reason),
         release: () => {

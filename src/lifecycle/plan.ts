@@ -103,8 +103,6 @@ export async function planTask(core: Core, caller: Caller, request: TaskRequest)
       })),
     );
   const input = parsed.data as Record<string, unknown>;
-  // Chosen once per task, so that every attempt makes the same thing.
-  if ('seed' in type.input.shape && input.seed === undefined) input.seed = randomInt(2 ** 31);
 
   const found = await targetsFor(core, type.name, request.provider, request.model);
   const inside = [...(type.check?.(input) ?? []), ...(await checkInputAssets(core, caller, type, input))].map(
@@ -144,6 +142,8 @@ export async function planTask(core: Core, caller: Caller, request: TaskRequest)
       : ['NO_PROVIDER', `Nothing that is installed makes ${type.name}.`];
     throw new Refusal('ProviderUnavailableError', code!, message!, { provider: target?.loaded.adapter.name });
   }
+  // Chosen once per task, so that every attempt makes the same thing; after the dry run, which warns of what the client asked for.
+  if ('seed' in type.input.shape && input.seed === undefined) input.seed = randomInt(2 ** 31);
   const quoted = Math.max(...route.map((target) => target.quote));
   if (request.maxCredits != null && quoted > request.maxCredits) {
     throw new Refusal(
@@ -242,7 +242,9 @@ function estimate(
 ): Usage[] | null {
   const transformer = loaded.adapter.transformers[type.name] as PayloadTransformer;
   try {
-    return transformer.estimate?.(providerInput(model, input), model.id) ?? type.estimate(input as never);
+    return (
+      transformer.estimate?.(providerInput(model, input), model.id, loaded.config) ?? type.estimate(input as never)
+    );
   } catch {
     return null;
   }

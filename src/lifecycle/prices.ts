@@ -77,8 +77,8 @@ export async function setPrice(
   if (price.provider != null && !adapter)
     issue('provider', `must be one of ${core.registry.adapters.map((each) => each.adapter.name).join(', ')}`);
   if (price.model != null && price.provider == null) issue('model', 'needs a provider beside it');
-  if (price.model != null && adapter && !adapter.adapter.models.some((model) => model.id === price.model))
-    issue('model', `must be one of ${adapter.adapter.models.map((model) => model.id).join(', ')}`);
+  if (price.model != null && adapter && !adapter.models.some((model) => model.id === price.model))
+    issue('model', `must be one of ${adapter.models.map((model) => model.id).join(', ')}`);
   if (!/^[a-z][a-z0-9_]{0,49}$/.test(price.unit))
     issue('unit', 'must be a lower-case word of at most 50 letters, as second');
   if (!/^\d{1,15}(\.\d{1,12})?$/.test(price.creditsPerUnit))

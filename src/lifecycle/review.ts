@@ -21,7 +21,7 @@ export async function reviewTask(
   const error = { code: 'ANSWER_LOST', message: 'The answer of the provider was lost.', retryable: true };
   const settled =
     decision === 'RESUBMIT'
-      ? await requeue(core, task, { error })
+      ? await requeue(core, task, { error, anew: true })
       : await finish(core, task, {
           status: 'FAILED',
           error,

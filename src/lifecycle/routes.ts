@@ -58,9 +58,8 @@ export async function targetsFor(
   if (provider != null || model != null) {
     const owner =
       provider ??
-      core.registry.adapters.find(({ adapter }) =>
-        adapter.models.some((each) => each.id === model && each.taskTypes.includes(taskType)),
-      )?.adapter.name;
+      usable(core).find(({ models }) => models.some((each) => each.id === model && each.taskTypes.includes(taskType)))
+        ?.adapter.name;
     if (owner === undefined)
       return {
         targets: [],
@@ -86,12 +85,15 @@ function findTarget(
   model?: string | null,
 ): Target | { field: 'provider' | 'model'; issue: string } {
   const loaded = core.registry.adapter(provider);
-  const able = core.registry.adapters.filter(({ adapter }) =>
-    adapter.models.some((each) => each.taskTypes.includes(taskType)),
-  );
+  const able = usable(core).filter(({ models }) => models.some((each) => each.taskTypes.includes(taskType)));
   const choice = able.map(({ adapter }) => adapter.name).join(', ') || 'none is installed';
   if (!loaded) return { field: 'provider', issue: `no provider "${provider}"; for ${taskType}: ${choice}` };
-  const models = loaded.adapter.models.filter((each) => each.taskTypes.includes(taskType));
+  if (loaded.disabled)
+    return {
+      field: 'provider',
+      issue: `"${provider}" is switched off here`,
+    };
+  const models = loaded.models.filter((each) => each.taskTypes.includes(taskType));
   if (models.length === 0)
     return { field: 'provider', issue: `"${provider}" does not make ${taskType}; these do: ${choice}` };
   const found = model == null ? models[0] : models.find((each) => each.id === model);
@@ -100,12 +102,17 @@ function findTarget(
       field: 'model',
       issue: `"${provider}" has no model "${model}" for ${taskType}; it has ${models.map((each) => each.id).join(', ')}`,
     };
+  if (found.sunsetAt && found.sunsetAt <= new Date())
+    return {
+      field: 'model',
+      issue: `"${provider}" has ended "${found.id}" on ${found.sunsetAt.toISOString().slice(0, 10)}`,
+    };
   return { loaded, model: found };
 }
 
+const usable = (core: Core): LoadedAdapter[] => core.registry.adapters.filter(({ disabled }) => disabled === undefined);
+
 function defaultRoute(core: Core, taskType: string): RouteTarget[] {
-  const first = core.registry.adapters.find(({ adapter }) =>
-    adapter.models.some((model) => model.taskTypes.includes(taskType)),
-  );
+  const first = usable(core).find(({ models }) => models.some((model) => model.taskTypes.includes(taskType)));
   return first ? [{ provider: first.adapter.name, model: null }] : [];
 }

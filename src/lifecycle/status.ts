@@ -1,7 +1,9 @@
+import DataLoader from 'dataloader';
 import type { Core } from '../core.ts';
 import type { Task } from '../db.ts';
 import { toId } from '../id.ts';
-import type { Handle, Usage } from '../sdk/index.ts';
+import type { Cost, Handle, Usage } from '../sdk/index.ts';
+import { doorsOf } from './doors.ts';
 import type { Job } from './queue.ts';
 import { storable, storableJson } from './storable.ts';
 import { eventChannel } from './wake.ts';
@@ -25,16 +27,22 @@ export interface Ending {
   /** QUOTE when the vendor reported no usage. Default USAGE. */
   basis?: 'USAGE' | 'QUOTE';
   usage?: Usage[];
+  /** What the vendor charges the operator. */
+  cost?: Cost;
 }
 
 /** The tasks of one round of dispatch in a lane, each to be handed over. */
 export function handOver(core: Core, lane: string): Promise<Job[]> {
-  return core.db.sql<Job>('select id as task_id, dispatch from task_dispatch($1, $2)', [lane, 2_000], 'task_dispatch');
+  return core.db.sql<Job>(
+    'select id as task_id, dispatch from task_dispatch($1, $2, $3)',
+    [lane, 2_000, doorsOf(core)],
+    'task_dispatch',
+  );
 }
 
 /** Takes a handed-over task under a lease. Undefined: another has it, or it may not run now. */
 export async function claim(core: Core, job: Job, workerId: string): Promise<Task | undefined> {
-  const task = await write(core, 'task_claim', [job.taskId, job.dispatch, workerId, leaseMs(core)]);
+  const task = await write(core, 'task_claim', [job.taskId, job.dispatch, workerId, leaseMs(core), doorsOf(core)]);
   if (task) {
     const { attempt, provider, model } = task;
     core.log.info({ taskId: toId('Task', task.id), attempt, provider, model }, `an attempt at ${task.type} begins`);
@@ -42,11 +50,16 @@ export async function claim(core: Core, job: Job, workerId: string): Promise<Tas
   return task;
 }
 
-/** Takes parked handles whose next look is due. `overdue` goes by the database's clock. */
-export function claimPolls(core: Core, workerId: string, limit: number): Promise<(Task & { overdue: boolean })[]> {
+/** Takes parked handles whose next look is due. `overdue`, and by how much the look is late, go by the database's clock. */
+export function claimPolls(
+  core: Core,
+  workerId: string,
+  limit: number,
+  without: string[],
+): Promise<(Task & { overdue: boolean; lagMs: number })[]> {
   return core.db.sql(
-    'select *, coalesce(deadline_at <= clock_timestamp(), false) as overdue from task_claim_polls($1, $2, $3)',
-    [workerId, leaseMs(core), limit],
+    'select (claimed).*, lag_ms, coalesce((claimed).deadline_at <= clock_timestamp(), false) as overdue from task_claim_polls($1, $2, $3, $4)',
+    [workerId, leaseMs(core), limit, without],
     'task_claim_polls',
   );
 }
@@ -57,9 +70,12 @@ export function renew(
   held: { id: string; fence: number }[],
 ): Promise<{ id: string; cancelRequestedAt: Date | null; overdue: boolean }[]> {
   return core.db.sql(
-    `update task t set lease_until = clock_timestamp() + $3 * interval '1 millisecond'
-     from unnest($1::uuid[], $2::int[]) as held(id, fence)
-     where t.id = held.id and t.fence = held.fence and t.status = 'PROCESSING' and t.lease_until is not null
+    // Rows are locked in the order of their ids, as by all that lock many: else two would wait for each other.
+    `with held as (
+       select t.id from task t join unnest($1::uuid[], $2::int[]) as held(id, fence) on t.id = held.id and t.fence = held.fence
+       where t.status = 'PROCESSING' and t.lease_until is not null order by t.id for update of t
+     )
+     update task t set lease_until = clock_timestamp() + $3 * interval '1 millisecond' from held where t.id = held.id
      returning t.id, t.cancel_requested_at, coalesce(t.deadline_at <= clock_timestamp(), false) as overdue`,
     [held.map((lease) => lease.id), held.map((lease) => lease.fence), leaseMs(core)],
     'task_renew',
@@ -72,12 +88,67 @@ export async function announceCall(core: Core, task: Task): Promise<boolean> {
   return rows.length > 0;
 }
 
-/** Stores the handle and gives slot and lease back. */
-export async function park(core: Core, task: Held, handle: Handle, pollAfterMs: number): Promise<Task | undefined> {
-  const values = [task.id, task.fence, storableJson(handle), Math.round(pollAfterMs)];
-  const parked = await write(core, 'task_park', values);
-  if (parked) core.bus.wake('dispatch', { lane: parked.lane });
-  return parked;
+/** Stores the handle and gives the lease back. Nobody is woken: no event tells of it. False: ended or lost meanwhile. */
+export function park(core: Core, { id, fence }: Held, handle: Handle, pollAfterMs: number): Promise<boolean> {
+  const parks = parking.get(core) ?? openParking(core);
+  parking.set(core, parks);
+  return parks.load({ id, fence, handle: storableJson(handle), pollMs: Math.round(pollAfterMs) });
+}
+
+interface Park {
+  id: string;
+  fence: number;
+  handle: string;
+  pollMs: number;
+}
+
+const parking = new WeakMap<Core, DataLoader<Park, boolean>>();
+const parkedAtOnce = 100;
+const parkWithinMs = 2;
+
+/** Thousands of looks a second end alike: those that end together are written together. */
+function openParking(core: Core): DataLoader<Park, boolean> {
+  const writeAll = async (parks: readonly Park[]): Promise<boolean[]> => {
+    const rows = await core.db.sql<{ id: string }>(
+      `select p.id from (select * from unnest($1::uuid[], $2::int[], $3::jsonb[], $4::int[]) as p(id, fence, handle, poll_ms) order by id) p
+       cross join lateral task_park(p.id, p.fence, p.handle, p.poll_ms)`,
+      [
+        parks.map(({ id }) => id),
+        parks.map(({ fence }) => fence),
+        parks.map(({ handle }) => handle),
+        parks.map(({ pollMs }) => pollMs),
+      ],
+      'task_park',
+    );
+    const parked = new Set(rows.map(({ id }) => id));
+    return parks.map(({ id }) => parked.has(id));
+  };
+  // One that cannot be written must not keep the others from it.
+  const apart = (parks: readonly Park[]) =>
+    Promise.all(
+      parks.map((each) =>
+        writeAll([each]).then(
+          ([done]) => done!,
+          (error: Error) => error,
+        ),
+      ),
+    );
+  return new DataLoader((parks) => writeAll(parks).catch((error) => (parks.length > 1 ? apart(parks) : [error])), {
+    cache: false,
+    maxBatchSize: parkedAtOnce,
+    batchScheduleFn: (callback) => setTimeout(callback, parkWithinMs),
+  });
+}
+
+/** Stores the handle as soon as there is one, and keeps the lease. False: ended or lost meanwhile. */
+export async function keepHandle(core: Core, task: Held, handle: Handle): Promise<boolean> {
+  const values = [task.id, task.fence, storableJson(handle)];
+  return (await core.db.sql('select from task_keep_handle($1, $2, $3)', values, 'task_keep_handle')).length > 0;
+}
+
+/** Has a job looked for whose answer was lost: first in `firstMs`; what is not seen in `untilMs` was not bought. */
+export function seek(core: Core, task: Held, times: { firstMs: number; untilMs: number }): Promise<Task | undefined> {
+  return write(core, 'task_seek', [task.id, task.fence, times.firstMs, times.untilMs]);
 }
 
 export async function progress(core: Core, task: Held, fraction: number, step: string | undefined): Promise<void> {
@@ -97,7 +168,14 @@ export async function note(
 export async function requeue(
   core: Core,
   task: Held,
-  how: { delayMs?: number; error?: TaskError; failures?: number; targetIndex?: number },
+  how: {
+    delayMs?: number;
+    error?: TaskError;
+    failures?: number;
+    targetIndex?: number;
+    resend?: boolean;
+    anew?: boolean;
+  },
 ): Promise<Task | undefined> {
   const json = storableJson({ ...how, delayMs: Math.round(how.delayMs ?? 0) });
   const queued = await write(core, 'task_requeue', [task.id, task.fence, json]);
@@ -108,6 +186,17 @@ export async function requeue(
 /** Keeps a task, hold and all, until an operator decides what a lost answer meant. */
 export function flagForReview(core: Core, task: Held): Promise<Task | undefined> {
   return write(core, 'task_flag_review', [task.id, task.fence, core.config.ATELIER_REVIEW_SECONDS * 1000]);
+}
+
+/** A look at a task in review that brought nothing: it waits on for its operator. */
+export async function leaveInReview(core: Core, task: Held): Promise<void> {
+  await core.db.sql(
+    `update task set lease_until = null, worker_id = null,
+       -- A callback that nobody has come to an end with may settle it.
+       next_poll_at = (select max(clock_timestamp()) from provider_callback c where c.task_id = task.id and c.attempt = task.attempt and not c.applied)
+     where id = $1 and fence = $2 and needs_review`,
+    [task.id, task.fence],
+  );
 }
 
 /**

@@ -1,8 +1,20 @@
 import type { Core } from '../core.ts';
 import { toId } from '../id.ts';
 import type { Handle } from '../sdk/index.ts';
-import { backoffMs, deadlineExceeded } from './fail.ts';
-import { type Ending, finish, finishDue, flagForReview, park, releaseScheduled, requeue } from './status.ts';
+import { deadlineExceeded } from './classify.ts';
+import { isResent, seekTimes } from './fail.ts';
+import {
+  type Ending,
+  finish,
+  finishDue,
+  flagForReview,
+  leaveInReview,
+  park,
+  releaseScheduled,
+  requeue,
+  seek,
+} from './status.ts';
+import { backoffMs } from './verdict.ts';
 
 const batch = 200;
 /** The holder of a lease and the poller see a deadline first; this long after it nobody does. */
@@ -69,6 +81,9 @@ const workerLost = { code: 'WORKER_LOST', message: 'The worker that ran this att
 interface Lost {
   id: string;
   fence: number;
+  attempt: number;
+  attemptKey: string | null;
+  provider: string;
   failures: number;
   cancelRequestedAt: Date | null;
   phase: string;
@@ -79,16 +94,19 @@ interface Lost {
 /** Tasks whose worker is gone: what was surely not bought runs again, a handle is followed, all else is for an operator. */
 async function recoverLost(core: Core): Promise<void> {
   const lost = await core.db.sql<Lost>(
-    `select t.id, t.fence, t.failures, t.cancel_requested_at, a.phase, a.resubmit, a.handle
+    `select t.id, t.fence, t.attempt, t.attempt_key, t.provider, t.failures, t.cancel_requested_at, a.phase, a.resubmit, a.handle
      from task t join attempt a on a.task_id = t.id and a.number = t.attempt
      where t.status = 'PROCESSING' and t.lease_until <= now() order by t.lease_until limit $1`,
     [batch],
   );
   for (const task of lost) {
     core.log.warn({ taskId: toId('Task', task.id), phase: task.phase }, 'the worker of a task is gone');
-    if (task.cancelRequestedAt) await finish(core, task, { status: 'CANCELLED' });
+    if (task.phase === 'review') await leaveInReview(core, task);
+    else if (task.cancelRequestedAt) await finish(core, task, { status: 'CANCELLED' });
     else if (task.handle) await park(core, task, task.handle, 0);
-    else if (task.phase !== 'preparing' && task.resubmit !== 'safe') await flagForReview(core, task);
+    else if (task.phase !== 'preparing' && (task.resubmit !== 'safe' || canFind(core, task)))
+      await settleLost(core, task);
+    else if (task.failures + 1 >= core.config.ATELIER_MAX_ATTEMPTS && isResent(task)) await flagForReview(core, task);
     else if (task.failures + 1 >= core.config.ATELIER_MAX_ATTEMPTS)
       await finish(core, task, { status: 'FAILED', error: workerLost });
     else {
@@ -96,4 +114,16 @@ async function recoverLost(core: Core): Promise<void> {
       await requeue(core, task, { failures: 1, delayMs, error: workerLost });
     }
   }
+}
+
+const canFind = (core: Core, { provider }: Lost): boolean =>
+  core.registry.adapter(provider)?.adapter.find !== undefined;
+
+/** A paid call whose worker died: it is looked for, or sent again under a key that the vendor honours, or an operator decides. */
+async function settleLost(core: Core, task: Lost): Promise<void> {
+  const adapter = core.registry.adapter(task.provider)?.adapter;
+  if (adapter?.find) await seek(core, task, seekTimes({ adapter }, task.phase === 'calling'));
+  else if (task.resubmit === 'keyed' && task.failures + 1 < core.config.ATELIER_MAX_ATTEMPTS)
+    await requeue(core, task, { failures: 1, delayMs: backoffMs(task.failures), error: workerLost, resend: true });
+  else await flagForReview(core, task);
 }

@@ -1,21 +1,21 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import type { Core } from '../core.ts';
-import type { Attempt, Task } from '../db.ts';
+import type { Task } from '../db.ts';
 import { toId } from '../id.ts';
-import type { LoadedAdapter } from '../registry.ts';
 import {
   type Adapter,
-  type AdapterContext,
   AdapterFailure,
   type Handle,
+  NetworkFailure,
   type PayloadTransformer,
   type TaskType,
 } from '../sdk/index.ts';
-import { type Failed, fail } from './fail.ts';
+import type { OutputPlace } from './assets.ts';
+import { adapterContext, hasCredential, type TaskContext } from './context.ts';
+import { defaultStartTimeoutMs, type Failed, fail, isResent } from './fail.ts';
 import type { Lease } from './lease.ts';
 import { type FrozenTarget, providerInput } from './plan.ts';
+import type { Due } from './poll.ts';
+import { openPreviews, type Previews } from './preview.ts';
 import { openReporter, type Reporter } from './report.ts';
 
 /** Everything that an attempt, or a look at its vendor's job, has at hand. */
@@ -23,40 +23,45 @@ export interface Trial extends Failed {
   core: Core;
   task: Task;
   type: TaskType<any, any>;
-  loaded: LoadedAdapter;
   adapter: Adapter;
   target: FrozenTarget;
   transformer: PayloadTransformer;
   input: Record<string, unknown>;
-  context: AdapterContext;
+  context: TaskContext;
   report: Reporter;
+  previews: Previews;
+  /** Where its outputs belong, and how they are fetched. */
+  place: Omit<OutputPlace, 'output'>;
+  /** Until the job at the vendor is looked at again. */
+  lookAgainMs: number;
 }
 
 /**
  * Sets up what the steps need, and tears it down again. What the steps throw becomes the outcome of the attempt; what cannot
  * be written even then is left to the sweeper. Never throws.
- * @param attempt the one whose handle is looked at; undefined for a new one.
+ * @param due the attempt whose job is looked at; undefined for a new one.
  */
 export async function withTrial(
   core: Core,
   lease: Lease,
-  attempt: Attempt | undefined,
+  due: Due | undefined,
   steps: (trial: Trial) => Promise<void>,
 ): Promise<void> {
   const { task } = lease;
   const report = openReporter(core, task);
   let failed: Failed = {
     lease,
-    phase: attempt ? 'watching' : 'preparing',
-    handle: (attempt?.handle as Handle | null) ?? undefined,
+    phase: !due ? 'preparing' : due.handle ? 'watching' : 'seeking',
+    lookAgainMs: goneAgainMs,
+    handle: (due?.handle as Handle | null) ?? undefined,
   };
-  let directory: string | undefined;
+  let trial: Trial | undefined;
   try {
-    directory = await mkdtemp(join(tmpdir(), 'atelier-'));
-    const trial = openTrial(core, failed, attempt, directory, report);
+    trial = openTrial(core, failed, due, report);
     failed = trial;
     await steps(trial);
   } catch (error) {
+    await trial?.previews.end();
     await report.flush();
     await fail(core, failed, error).catch((cause) =>
       core.log.error(
@@ -67,72 +72,102 @@ export async function withTrial(
   } finally {
     lease.release();
     await report.flush();
-    if (directory)
-      await rm(directory, { recursive: true, force: true }).catch((error) =>
-        core.log.warn({ err: error }, 'a temporary directory is left'),
-      );
+    await trial?.previews.end();
+    await trial?.context.close();
   }
 }
 
-function openTrial(
-  core: Core,
-  failed: Failed,
-  attempt: Attempt | undefined,
-  directory: string,
-  report: Reporter,
-): Trial {
+/** Until a task whose provider is not here is tried again, and how often before the next of its route is. */
+const goneAgainMs = 5_000;
+const goneTries = 3;
+
+function openTrial(core: Core, failed: Failed, due: Due | undefined, report: Reporter): Trial {
   const { task, signal } = failed.lease;
   const target = (task.route as unknown as FrozenTarget[])[task.targetIndex]!;
   const type = core.registry.taskType(task.type);
   const loaded = core.registry.adapter(target.provider);
-  const model = loaded?.adapter.models.find((each) => each.id === target.model);
+  const model = loaded?.models.find((each) => each.id === target.model);
   const transformer = loaded?.adapter.transformers[task.type] as PayloadTransformer | undefined;
-  if (!type || !loaded || !model || !transformer) {
+  if (!type || !loaded || loaded.disabled || !model || !transformer) {
     // Another worker may have it, or this one after its next start: the deadline says how long it is waited for.
+    const hasNext = (task.route as unknown as FrozenTarget[]).length > task.targetIndex + 1;
     throw new AdapterFailure({
-      class: 'rate_limited',
+      class: task.attempt >= goneTries && hasNext ? 'permanent' : 'rate_limited',
       code: 'PROVIDER_GONE',
       message: `this worker has no ${target.provider} ${target.model} for ${task.type}`,
       publicMessage: 'The provider of this task is not installed any more.',
-      retryAfterMs: 5_000,
+      retryAfterMs: goneAgainMs,
     });
   }
-  const context: AdapterContext = {
-    config: loaded.config,
-    attemptKey: attempt?.key ?? `${task.id}-${task.attempt}`,
-    taskType: task.type,
-    model: target.model,
-    secrets: loaded.secrets,
+  // An account that is not ours any more cannot be asked, nor be sent the same call again.
+  if (!hasCredential(loaded, task.credential) && (due ? !due.handle : isResent(task)))
+    throw new AdapterFailure({
+      class: 'ambiguous',
+      code: 'CREDENTIAL_GONE',
+      message: 'the credential of this call is gone',
+    });
+  const { adapter } = loaded;
+  const timeoutMs = due ? undefined : (adapter.startTimeoutMs ?? defaultStartTimeoutMs);
+  const context = adapterContext(core, { task, loaded, signal, report, timeoutMs });
+  const place = {
+    attempt: task.attempt,
+    directory: () => context.directory,
     signal,
-    deadline: task.deadlineAt!,
-    now: () => new Date(),
-    directory,
-    fetch: globalThis.fetch,
-    log: report.log,
-    progress: report.progress,
+    secrets: context.secrets,
+    fetch: core.vendors.openAssets(loaded, signal),
   };
-  const input = providerInput(model, task.input as Record<string, unknown>);
-  return { ...failed, core, task, type, loaded, adapter: loaded.adapter, target, transformer, input, context, report };
+  return Object.assign(failed, {
+    core,
+    task,
+    type,
+    adapter,
+    target,
+    transformer,
+    input: providerInput(model, task.input as Record<string, unknown>),
+    context,
+    report,
+    place,
+    previews: openPreviews(core, task, { report, place, signal }),
+    // A poller that is late asks less often, so that it is late no longer.
+    lookAgainMs: rhythmMs(due?.elapsedMs ?? 0, context.callbackUrl !== undefined) + 2 * (due?.lagMs ?? 0),
+  });
+}
+
+/** A tenth of the time that has passed: a short job is seen soon, a long one costs few requests. Fewer yet where the vendor calls. */
+function rhythmMs(elapsedMs: number, vendorCalls: boolean): number {
+  return vendorCalls
+    ? Math.min(Math.max(elapsedMs / 5, 5_000), 60_000)
+    : Math.min(Math.max(elapsedMs / 10, 1_000), 10_000);
 }
 
 /**
  * Begins a piece of work, unless the lease is stopped already; rejects as soon as it is, also when the work does not heed
  * its signal. A plain value and a plain throw count as the promise that they should have been.
+ * @param withinMs rejects with a NetworkFailure after this. Default: no limit but the lease.
  */
-export async function unlessStopped<Value>(trial: Trial, begin: () => Value | Promise<Value>): Promise<Value> {
+export async function unlessStopped<Value>(
+  trial: Trial,
+  begin: () => Value | Promise<Value>,
+  withinMs?: number,
+): Promise<Value> {
   const { signal } = trial.lease;
   signal.throwIfAborted();
   const work = (async () => begin())();
   // Nobody may be left to hear of it.
   work.catch(() => {});
   let stop = () => {};
+  let timer: NodeJS.Timeout | undefined;
   const stopped = new Promise<never>((_, reject) => {
     stop = () => reject(signal.reason);
     signal.addEventListener('abort', stop, { once: true });
+    if (withinMs === undefined) return;
+    const late = () => reject(new NetworkFailure(`nothing came within ${withinMs} ms`, { sent: 'maybe' }));
+    timer = setTimeout(late, withinMs);
   });
   try {
     return await Promise.race([work, stopped]);
   } finally {
+    clearTimeout(timer);
     signal.removeEventListener('abort', stop);
   }
 }

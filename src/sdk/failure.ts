@@ -14,7 +14,7 @@ import type { Usage } from './task-type.ts';
  * | `expired`: a URL or job is gone | the result is fetched again | no | by what was billed |
  * | `deadline` | no | no | by what was billed |
  * | `ambiguous`: a paid call whose answer was lost | no | no | held until reviewed |
- * | `bug`: anything else that was thrown | once | yes | released |
+ * | `bug`: anything else that was thrown | once, unless a paid call may have been made | likewise | released |
  */
 export type FailureClass =
   | 'retryable'

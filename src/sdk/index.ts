@@ -2,4 +2,5 @@
 export { z } from 'zod';
 export * from './adapter.ts';
 export * from './failure.ts';
+export * from './http.ts';
 export * from './task-type.ts';

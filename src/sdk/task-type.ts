@@ -11,7 +11,7 @@ export type AssetKind = 'IMAGE' | 'VIDEO' | 'AUDIO' | 'TEXT' | 'OTHER';
 
 /** An input that is a list of files: one field with URLs and, beside it, one with the ids of assets uploaded before. */
 export interface FileInput {
-  /** Name of the input field that holds URLs. Also the key under which the files stand in {@link TransformContext.files}. */
+  /** Name of the input field that holds URLs. Also the key under which the files stand in {@link RequestContext.files}. */
   urls: string;
   /** Name of the input field that holds asset ids. Files of both follow each other: URLs first. */
   assetIds: string;

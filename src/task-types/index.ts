@@ -20,7 +20,8 @@ const builtIn = {
 /** The task types that come with Atelier. A new one is one file in this folder and one line above. */
 export const builtInTaskTypes: TaskType<any, any>[] = Object.values(builtIn);
 
-type BuiltIn = {
+/** Input and result of each, by name. */
+export type BuiltInTaskTypes = {
   [Name in keyof typeof builtIn]: {
     input: TaskInput<(typeof builtIn)[Name]>;
     result: TaskResult<(typeof builtIn)[Name]>;
@@ -28,5 +29,5 @@ type BuiltIn = {
 };
 
 declare module '../sdk/adapter.ts' {
-  interface TaskTypes extends BuiltIn {}
+  interface TaskTypes extends BuiltInTaskTypes {}
 }
