@@ -42,7 +42,17 @@ export interface Registry {
 /** A week. */
 const maxRunSeconds = 604_800;
 /** In the order in which they are the default for a task type: what costs nothing comes first. */
-const builtInAdapters = ['local', 'example', 'scripted'];
+const builtInAdapters = [
+  'local',
+  'openai',
+  'replicate',
+  'fal',
+  'elevenlabs',
+  'comfyui',
+  'ai-sdk',
+  'example',
+  'scripted',
+];
 
 /**
  * Loads the adapters in `adapters/` and what the plugins bring.

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import ffmpeg from '@ffmpeg-installer/ffmpeg';
 import { createCanvas } from '@napi-rs/canvas';
-import { type AdapterContext, isAdapterFailure, type Produced } from 'atelier/adapter';
+import { type AdapterContext, type AdapterModel, isAdapterFailure, type Produced } from 'atelier/adapter';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import adapter from './adapter.ts';
 
@@ -34,7 +34,7 @@ async function run(
     ]),
   );
   const transform = { config: undefined, attemptKey: 'attempt', files: references as any };
-  const { request } = transformer.toProvider(input, null, transform);
+  const { request } = transformer.toProvider(input, 'any', transform);
   const sent = JSON.parse(JSON.stringify(request), (_key, value) => value?.assetReference ?? value);
   const progress: number[] = [];
   const log: string[] = [];
@@ -42,8 +42,12 @@ async function run(
     config: undefined,
     attemptKey: 'attempt',
     taskType: type,
-    model: null,
+    model: 'any',
     secrets: {},
+    cached: (_name, _ttlMs, make) => make(),
+    socket: () => {
+      throw new Error('the local engine needs no network');
+    },
     signal: signal ?? new AbortController().signal,
     deadline: new Date(Date.now() + 60_000),
     now: () => new Date(),
@@ -132,8 +136,8 @@ describe('transformers', () => {
       attemptKey: 'a',
       files: { sources: [{ assetReference: 0, kind: 'AUDIO' as const }] },
     };
-    const once = adapter.transformers[type]!.toProvider(input, null, context);
-    expect(adapter.transformers[type]!.toProvider(input, null, context)).toEqual(once);
+    const once = adapter.transformers[type]!.toProvider(input, 'any', context);
+    expect(adapter.transformers[type]!.toProvider(input, 'any', context)).toEqual(once);
     expect(input).toEqual(before);
     expect(JSON.parse(JSON.stringify(once.request))).toEqual(once.request);
     expect(once.warnings).toHaveLength(count);
@@ -141,7 +145,8 @@ describe('transformers', () => {
   });
 
   it('refuses options that the model does not have', () => {
-    for (const model of adapter.models) expect(model.options!.safeParse({ unknown: 1 }).success).toBe(false);
+    for (const model of adapter.models as AdapterModel[])
+      expect(model.options!.safeParse({ unknown: 1 }).success).toBe(false);
   });
 });
 

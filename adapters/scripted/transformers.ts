@@ -1,0 +1,137 @@
+import {
+  AdapterFailure,
+  type Cost,
+  type Output,
+  type PayloadTransformer,
+  type Produced,
+  type Usage,
+} from 'atelier/adapter';
+import { mp4File, pngFile, wavFile } from './files.ts';
+import { type Script, script } from './script.ts';
+
+/** What is asked of the made-up vendor; and, when the job is done, what it answers. JSON, so that it fits into a handle. */
+export interface ScriptedJob {
+  /** Of the task type's own fields, what the files and the result need. */
+  facts: {
+    width?: number;
+    height?: number;
+    count?: number;
+    seed?: number;
+    rendered?: string;
+    missing?: string[];
+    expectations?: string[];
+  };
+  script: Script;
+}
+
+type Transformer = PayloadTransformer<any, any, ScriptedJob, ScriptedJob>;
+
+/** Of a job that takes time, as JSON: it stands in the handle, which is stored and read at every look. */
+const maxJobBytes = 64 * 1024;
+const maxRenderedLength = 200_000;
+
+/** Whole length of the sounds and films, in seconds. */
+const durationSeconds = 1;
+
+const png = ({ facts }: ScriptedJob, index: number): Output => ({
+  kind: 'IMAGE',
+  contentType: 'image/png',
+  from: { bytes: pngFile(facts.width ?? 64, facts.height ?? 64, (facts.seed ?? 0) + index) },
+});
+const wav = (): Output => ({ kind: 'AUDIO', contentType: 'audio/wav', from: { bytes: wavFile() } });
+const mp4 = (): Output => ({ kind: 'VIDEO', contentType: 'video/mp4', from: { bytes: mp4File() } });
+
+/** The text as it is streamed, or as it is. */
+export const textOf = ({ deltas, text }: Script): string => (deltas.length > 0 ? deltas.join('') : text);
+
+const image = transformer({
+  facts: ({ width, height, count, seed }) => ({ width, height, count, seed }),
+  make: png,
+  result: ({ facts }, outputs) => ({ images: outputs.map((_, output) => ({ output })), seed: facts.seed }),
+});
+const film = transformer({
+  facts: ({ seed }) => ({ seed }),
+  make: mp4,
+  result: ({ facts }) => ({ video: { output: 0 }, durationSeconds, seed: facts.seed }),
+});
+const sound = transformer({ make: wav, result: () => ({ audio: { output: 0 }, durationSeconds }) });
+const text = transformer({
+  result: ({ script: told }) => ({ text: textOf(told), ...(told.json !== undefined && { json: told.json }) }),
+});
+const prompt = transformer({
+  facts({ template, variables = {}, expectations = [] }) {
+    const missing = new Set<string>();
+    let length = template.length;
+    const rendered = template.replace(/{{\s*(\w+)\s*}}/g, (written: string, name: string) => {
+      if (variables[name] === undefined) {
+        missing.add(name);
+        return written;
+      }
+      const value = String(variables[name]);
+      length += value.length - written.length;
+      if (length > maxRenderedLength)
+        refuse('variables', `make the template longer than ${maxRenderedLength} characters`);
+      return value;
+    });
+    return { rendered, missing: [...missing], expectations };
+  },
+  result({ facts, script: told }) {
+    const { rendered = '', missing = [], expectations = [] } = facts;
+    return {
+      rendered,
+      text: textOf(told),
+      passed: told.passed && missing.length === 0,
+      missingVariables: missing,
+      expectations: expectations.map((expectation) => ({ expectation, passed: told.passed })),
+    };
+  },
+});
+
+/** By task type. */
+export const transformers = {
+  generate_image: image,
+  generate_video: film,
+  render_animation: film,
+  generate_character_voice: sound,
+  process_audio: sound,
+  generate_text: text,
+  test_prompt: prompt,
+};
+
+/** The first file of a job, before it is done. Undefined where its type makes none. */
+export function previewOf(taskType: string, job: ScriptedJob): Output | undefined {
+  const { outputs } = transformers[taskType as keyof typeof transformers].fromProvider(job, {} as never);
+  return outputs[0];
+}
+
+function refuse(field: string, message: string): never {
+  const issues = [{ path: [field], message }];
+  throw new AdapterFailure({
+    class: 'invalid_input',
+    code: 'SCRIPT_TOO_LONG',
+    message: `${field}: ${message}`,
+    issues,
+  });
+}
+
+function transformer(of: {
+  facts?(input: any): ScriptedJob['facts'];
+  make?(job: ScriptedJob, index: number): Output;
+  result(job: ScriptedJob, outputs: Output[]): unknown;
+}): Transformer {
+  return {
+    toProvider(input) {
+      const request: ScriptedJob = { facts: of.facts?.(input) ?? {}, script: script.parse(input.options ?? {}) };
+      if (request.script.durationMs > 0 && Buffer.byteLength(JSON.stringify(request)) > maxJobBytes)
+        refuse('options', `with durationMs, the whole job must fit into ${maxJobBytes} bytes`);
+      return { request, warnings: [] };
+    },
+    fromProvider(job): Produced<any> {
+      const count = of.make ? (job.script.outputs ?? job.facts.count ?? 1) : 0;
+      const outputs = Array.from({ length: count }, (_, index) => of.make!(job, index));
+      const usage: Usage[] | undefined = job.script.usage;
+      const cost: Cost | undefined = job.script.cost;
+      return { outputs, result: of.result(job, outputs), ...(usage && { usage }), ...(cost && { cost }) };
+    },
+  };
+}
