@@ -1,6 +1,6 @@
 // The arrows between the rooms of the house: data flows one way, and this file holds it.
 const leaves =
-  '^src/(config|errors|db|redis|log|id|bus|outbound|timer|project-path)\\.ts$|^src/(outbound|storage|generated)/';
+  '^src/(config|errors|db|redact|redis|log|id|bus|outbound|timer|project-path)\\.ts$|^src/(outbound|storage|generated)/';
 const own = '^(src|adapters)/';
 
 /** What a room may reach besides itself and the leaves; everything else of ours is refused. */
@@ -8,8 +8,14 @@ const rooms = [
   { from: '^src/sdk/', to: [], leaves: false },
   { from: '^adapters/([^/]+)/', to: ['^src/sdk/', '^adapters/$1/'], leaves: false },
   { from: '^src/task-types/', to: ['^src/sdk/'] },
-  { from: '^src/registry\\.ts$', to: ['^src/sdk/', '^src/task-types/', '^adapters/[^/]+/adapter\\.ts$'] },
-  { from: '^src/core\\.ts$', to: ['^src/sdk/', '^src/registry\\.ts$'] },
+  { from: '^src/plugins(\\.ts|/)', to: ['^src/sdk/', '^src/plugins/', '^src/task-types/'] },
+  {
+    from: '^src/registry\\.ts$',
+    to: ['^src/sdk/', '^src/task-types/', '^src/plugins\\.ts$', '^adapters/[^/]+/adapter\\.ts$'],
+  },
+  { from: '^src/vendor\\.ts$', to: ['^src/sdk/', '^src/registry\\.ts$'] },
+  { from: '^src/models\\.ts$', to: ['^src/registry\\.ts$', '^src/vendor\\.ts$'] },
+  { from: '^src/core\\.ts$', to: ['^src/sdk/', '^src/(registry|vendor)\\.ts$'] },
   { from: '^src/lifecycle/', to: ['^src/core\\.ts$', '^src/registry\\.ts$', '^src/task-types/', '^src/sdk/'] },
   { from: '^src/(access|key|known-keys)\\.ts$', to: ['^src/core\\.ts$', '^src/(access|key|known-keys)\\.ts$'] },
   {
@@ -30,7 +36,7 @@ const rooms = [
   {
     from: '^src/server\\.ts$',
     to: [
-      '^src/(core|access|health|metrics|probes|streams)\\.ts$',
+      '^src/(core|access|health|metrics|models|probes|streams)\\.ts$',
       '^src/graph/',
       '^src/webhooks/',
       '^src/lifecycle/',
@@ -39,7 +45,12 @@ const rooms = [
   },
   {
     from: '^src/worker\\.ts$',
-    to: ['^src/(core|registry|health|metrics|probes)\\.ts$', '^src/lifecycle/', '^src/webhooks/', '^src/task-types/'],
+    to: [
+      '^src/(core|registry|health|metrics|models|probes)\\.ts$',
+      '^src/lifecycle/',
+      '^src/webhooks/',
+      '^src/task-types/',
+    ],
   },
   { from: '^src/embedded/', to: [] },
 ];

@@ -1,22 +1,30 @@
+import { benchBreaker } from './breaker.ts';
+import { benchHandles } from './handles.ts';
 import { benchLatency } from './latency.ts';
+import { benchOverhead } from './overhead.ts';
 import { benchStart } from './start.ts';
 import { benchSubmit } from './submit.ts';
+import { benchVendorFetch } from './vendor-fetch.ts';
 
 /** `npm run bench`: all of them; `npm run bench -- submit`: one. */
 const benches: { [name: string]: () => Promise<void> } = {
   submit: benchSubmit,
   latency: benchLatency,
   start: benchStart,
+  handles: benchHandles,
+  overhead: benchOverhead,
+  breaker: benchBreaker,
+  'vendor-fetch': benchVendorFetch,
 };
 
 const chosen = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(benches);
+const unknown = chosen.filter((name) => !Object.hasOwn(benches, name));
+if (unknown.length > 0) {
+  console.error(`no bench "${unknown[0]}"; there are ${Object.keys(benches).join(', ')}`);
+  process.exit(2);
+}
 for (const name of chosen) {
-  const bench = benches[name];
-  if (!bench) {
-    console.error(`no bench "${name}"; there are ${Object.keys(benches).join(', ')}`);
-    process.exit(2);
-  }
   console.log(`\n${name}`);
-  await bench();
+  await benches[name]!();
 }
 process.exit(0);

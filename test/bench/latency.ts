@@ -8,7 +8,7 @@ const idleSeconds = 10;
 const create =
   'mutation ($input: CreateTaskInput!) { createTask(input: $input) { ... on CreateTaskSuccess { task { ... on Node { id } } } } }';
 const watch = 'subscription ($id: ID!) { taskEvents(id: $id) { seq ... on TaskStatusChanged { status } } }';
-const input = { provider: 'scripted', task: { generateText: { prompt: 'a bench', options: { outputs: 0 } } } };
+const input = { provider: 'scripted', task: { generateText: { prompt: 'a bench' } } };
 
 /** From the call of createTask to the terminal event at an SSE subscriber, for a task that does nothing; and idle memory. */
 export async function benchLatency(): Promise<void> {

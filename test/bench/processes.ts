@@ -10,7 +10,7 @@ import { changeCredits } from '../../src/lifecycle/credits.ts';
 import { seedLanes } from '../../src/lifecycle/lanes.ts';
 import { seedPrices } from '../../src/lifecycle/prices.ts';
 import { migrate } from '../../src/migrate.ts';
-import { scriptedAdapter } from '../scripted-adapter.ts';
+import { dead, instant, slow } from './vendor.ts';
 
 /** An embedded Atelier as operators run it: Postgres with fsync, API and worker each a process of its own. */
 export interface Bench {
@@ -22,23 +22,32 @@ export interface Bench {
   close(): Promise<void>;
 }
 
-export async function startBench(options: { worker: boolean }): Promise<Bench> {
+/** @param options.environment further settings of API and worker. */
+export async function startBench(options: {
+  worker: boolean;
+  environment?: { [name: string]: string };
+}): Promise<Bench> {
   const stack = await startStack({ directory: '.atelier/bench', environment: {} });
   const environment: { [name: string]: string } = {
     ...stack.environment,
     ATELIER_PORT: String(await freePort()),
-    ATELIER_PLUGINS: './test/bench/no-op.ts',
+    ATELIER_ADAPTER_SCRIPTED: JSON.stringify({ enabled: true }),
+    ATELIER_PLUGINS: './test/bench/vendor.ts',
     ATELIER_LANE_CONCURRENCY: 'gpu_heavy=50,gpu_medium=50,cpu_intensive=50',
     LOG_LEVEL: 'warn',
+    ...options.environment,
   };
   await migrate(environment.DATABASE_URL!);
   const core = await openCore(readConfig({ ...environment, ATELIER_PLUGINS: '' }), {
     name: 'bench',
-    adapters: [scriptedAdapter().adapter],
+    adapters: [instant, slow, dead],
+    environment,
   });
   await seedLanes(core);
   // What an earlier bench left queued would stand before this one's tasks.
-  await core.db.sql('truncate task, task_event, attempt, idempotency_key, webhook_delivery, asset');
+  await core.db.sql(
+    'truncate task, task_event, attempt, idempotency_key, webhook_delivery, asset, circuit, provider_callback',
+  );
   await core.db.sql('update lane set concurrency = 50');
   await seedPrices(core);
   const api = startProcess(['src/cli.ts', 'api'], environment);
@@ -69,10 +78,14 @@ export async function startBench(options: { worker: boolean }): Promise<Bench> {
   };
 }
 
-export function startProcess(program: string[], environment: { [name: string]: string | undefined }): ChildProcess {
+export function startProcess(
+  program: string[],
+  environment: { [name: string]: string | undefined },
+  stdout: 'inherit' | 'pipe' = 'inherit',
+): ChildProcess {
   return spawn(process.execPath, ['--import', 'tsx', ...program], {
     env: { ...process.env, ...environment },
-    stdio: ['ignore', 'inherit', 'inherit'],
+    stdio: ['ignore', stdout, 'inherit'],
   });
 }
 

@@ -9,7 +9,7 @@ const seconds = 8;
 const warmSeconds = 4;
 const query =
   'mutation ($input: CreateTaskInput!) { createTask(input: $input) { ... on CreateTaskSuccess { task { ... on Node { id } } } ... on UserError { code } } }';
-const input = { provider: 'scripted', task: { generateText: { prompt: 'a bench', options: { outputs: 0 } } } };
+const input = { provider: 'scripted', task: { generateText: { prompt: 'a bench' } } };
 
 /** createTask over HTTP, its transaction included, beside Yoga alone and the same SQL alone, in one run. */
 export async function benchSubmit(): Promise<void> {

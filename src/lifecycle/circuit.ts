@@ -1,0 +1,67 @@
+import type { Core } from '../core.ts';
+import type { Task } from '../db.ts';
+import type { FailureClass, FailureFacts } from '../sdk/index.ts';
+import { boundedMs } from './verdict.ts';
+
+/** Failures in a row after which a target rests, and the time until one task tries it again. `task_claim` lets at most one try per 10 s. */
+const rules: { [Class in FailureClass]?: { after: number; restMs: number; wholeCredential: boolean } } = {
+  retryable: { after: 5, restMs: 10_000, wholeCredential: false },
+  ambiguous: { after: 5, restMs: 10_000, wholeCredential: false },
+  // The vendor's word; nothing to be tried before the time is over.
+  rate_limited: { after: 1, restMs: 1_000, wholeCredential: true },
+  // The operator's to mend. Looked at again now and then, since he may have mended it at the vendor.
+  authentication: { after: 1, restMs: 60_000, wholeCredential: true },
+  quota: { after: 1, restMs: 60_000, wholeCredential: true },
+};
+
+/** Counts a paid call that failed against its target, which then may rest (see door_open in the migrations), or shows that it is well. */
+export async function noteOutcome(core: Core, task: Task, facts: FailureFacts): Promise<void> {
+  const rule = rules[facts.class];
+  if (task.provider === null || task.credential === null || facts.code === 'RATE_LIMITED_HERE') return;
+  if (!rule) {
+    // It answered, if only to refuse the input.
+    const isAnswer = facts.class !== 'bug' && facts.class !== 'deadline';
+    const values = [task.provider, task.credential, task.model];
+    if (isAnswer) await core.db.sql('select circuit_close($1, $2, $3)', values, 'circuit_close');
+    return;
+  }
+  const restMs = Math.round(Math.max(boundedMs(facts.retryAfterMs), rule.restMs));
+  const model = rule.wholeCredential ? '' : task.model;
+  const [row] = await core.db.sql<{ rests: boolean }>(
+    'select circuit_fail($1, $2, $3, $4, $5, $6, $7) as rests',
+    [task.provider, task.credential, model, facts.class, facts.message.slice(0, 500), rule.after, restMs],
+    'circuit_fail',
+  );
+  const { provider, credential } = task;
+  if (facts.class === 'authentication' || facts.class === 'quota')
+    core.log.error(
+      { provider, credential, code: facts.code },
+      `${provider} refuses a credential of ours: ${facts.message}`,
+    );
+  else if (row?.rests)
+    core.log.warn({ provider, credential, model, restMs }, `${provider} rests after a failure (${facts.class})`);
+}
+
+/** The providers of which nothing can be called now, with the time from which something can. */
+export async function restingProviders(core: Core): Promise<Map<string, Date>> {
+  const rows = await core.db.sql<{ provider: string; credential: string; model: string; openUntil: Date }>(
+    'select provider, credential, model, open_until from circuit where open_until > now()',
+  );
+  const resting = new Map<string, Date>();
+  for (const { adapter, credentials, models } of core.registry.adapters) {
+    const until = credentials.flatMap(({ id }) =>
+      models.map((model) =>
+        Math.max(
+          0,
+          ...rows
+            .filter(
+              (row) => row.provider === adapter.name && row.credential === id && ['', model.id].includes(row.model),
+            )
+            .map((row) => row.openUntil.getTime()),
+        ),
+      ),
+    );
+    if (until.length > 0 && until.every((time) => time > 0)) resting.set(adapter.name, new Date(Math.min(...until)));
+  }
+  return resting;
+}

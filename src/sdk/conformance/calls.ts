@@ -1,0 +1,177 @@
+import type { Adapter, CancelAnswer, Handle } from '../adapter.ts';
+import type { FailureFacts } from '../failure.ts';
+import { each, overNetwork, type Rule, type Subject } from './check.ts';
+import { mayBuy } from './faults.ts';
+import type { FixtureCase, RecordedResponse } from './fixture.ts';
+import { classify, type Rehearsal, type RehearsalOptions, rehearse } from './rehearsal.ts';
+import { show } from './value.ts';
+import type { Fault } from './wire.ts';
+
+const soonMs = 1_000;
+/** An answer comes at once in a rehearsal: what takes longer waits, unless the machine is busy, so the shortest of some tries counts. */
+const longestCallMs = 100;
+const tries = 3;
+const mostRequests = 3;
+const cancelAnswers: CancelAnswer[] = ['cancelled', 'requested', 'too_late', 'unknown'];
+
+/** How an adapter lets go, looks for what was lost, and hears of its jobs. */
+export const callRules: Rule[] = [
+  {
+    group: 'calls',
+    name: 'an abort is heeded',
+    fix: 'Await context.fetch directly, and hand context.signal to whatever else waits; start must reject when it aborts.',
+    test: (subject) =>
+      each(subject.cases, 'there are no fixtures', async (one) => {
+        const stop = new AbortController();
+        const timer = setTimeout(() => stop.abort('cancelled'), 20);
+        const begun = performance.now();
+        const seen = await rehearse(subject, one, { signal: stop.signal, fault: () => 'hang', until: 'start' });
+        clearTimeout(timer);
+        const tookMs = Math.round(performance.now() - begun);
+        if (seen.hung || (stop.signal.aborted && tookMs > soonMs)) return [`start goes on for ${tookMs} ms after it`];
+        if (seen.wire.sent.length > 1) return [`start sends ${seen.wire.sent.length} requests`];
+        return seen.wire.sent.length > 0 && !seen.failure ? ['start gives an answer that nobody sent'] : [];
+      }),
+  },
+  {
+    group: 'calls',
+    name: 'nothing waits or loops: poll looks once',
+    fix: 'No sleep, no loop: make the requests of one look and return what they say. Atelier sets the rhythm.',
+    test: (subject) =>
+      each(overNetwork(subject), 'no fixture has exchanges', async (one) => {
+        const found: string[] = [];
+        for (const phase of ['start', 'poll'] as const) {
+          let shortestMs = Number.POSITIVE_INFINITY;
+          for (let count = 0; count < tries && shortestMs > longestCallMs; count++) {
+            const { hung, wire, tookMs } = await rehearse(subject, { ...one, sockets: [] }, { looks: 1 });
+            if (hung) return [`${hung} does not come back`];
+            shortestMs = Math.min(shortestMs, tookMs[phase] ?? 0);
+            const requests = wire.sent.filter((sent) => sent.phase === phase).length;
+            if (requests > mostRequests) found.push(`one ${phase} makes ${requests} requests`);
+          }
+          if (shortestMs > longestCallMs) found.push(`${phase} takes ${Math.round(shortestMs)} ms`);
+        }
+        return found;
+      }),
+  },
+  {
+    group: 'calls',
+    name: 'cancel twice is harmless, and its failures are no disaster',
+    fix: 'Answer cancelled, requested, too_late or unknown; a job that is gone or ended is too_late or unknown, not an exception.',
+    test: (subject) =>
+      withJob(subject, subject.adapter.cancel, 'the adapter has no cancel', async (one, play) => {
+        const answers: [string, Fault | undefined][] = one.cancel
+          ? [['as recorded', undefined]]
+          : [['{}', { status: 200, json: {} }]];
+        const gone: RecordedResponse = { status: 404, json: { detail: 'no such job' } };
+        answers.push(
+          ['404', gone],
+          ['409', { ...gone, status: 409 }],
+          ['502', { status: 502, text: '<html>' }],
+          ['a reset', 'lost'],
+        );
+        const found: string[] = [];
+        for (const [name, fault] of answers) {
+          const exchanges = one.cancel && [...one.exchanges, ...one.cancel, ...structuredClone(one.cancel)];
+          await play(
+            { exchanges, fault: ({ phase }) => (phase === 'cancel' ? fault : undefined) },
+            async (call, handle, context) => {
+              for (const time of ['first', 'second']) {
+                const { value, failure } = await call('cancel', () => subject.adapter.cancel!(handle, context));
+                if (failure && ['bug', 'ambiguous'].includes(failure.class))
+                  found.push(`${name}, the ${time} time: ${failure.class} (${failure.message})`);
+                if (!failure && !cancelAnswers.includes(value as CancelAnswer))
+                  found.push(`${name}, the ${time} time: answers ${show(value)}`);
+              }
+            },
+          );
+        }
+        return found;
+      }),
+  },
+  {
+    group: 'calls',
+    name: 'find buys nothing, and says a handle, null, or that it could not look',
+    fix: 'find buys nothing: a handle as start would have given, null when the vendor has none, and a throw when the vendor cannot be asked.',
+    test: (subject) =>
+      withJob(subject, subject.adapter.find, 'the adapter has no find', async (one, play) => {
+        const found: string[] = [];
+        const look = async (
+          name: string,
+          options: RehearsalOptions,
+          isRight: (value: Handle | null | undefined, failure?: FailureFacts) => boolean,
+        ) => {
+          await play(options, async (call, _, context, seen) => {
+            const before = seen.wire.sent.length;
+            const { value, failure } = await call('find', () =>
+              subject.adapter.find!(context.attemptKey, context.now(), context),
+            );
+            const paid = seen.wire.sent.slice(before).filter(mayBuy);
+            if (paid.length > 0) found.push(`${name}: it sends ${paid[0]!.method} ${paid[0]!.url}`);
+            if (!isRight(value, failure))
+              found.push(`${name}: ${failure ? `${failure.class} (${failure.message})` : `gives ${show(value)}`}`);
+          });
+        };
+        if (one.find)
+          await look(
+            'as recorded',
+            { exchanges: [...one.exchanges, ...one.find] },
+            (value) => typeof value === 'object' && value !== null,
+          );
+        for (const [name, fault] of [
+          ['502', { status: 502, text: '<html>' }],
+          ['a reset', 'lost'],
+          ['an HTML page', { status: 200, text: '<html>' }],
+        ] as [string, Fault][])
+          await look(
+            name,
+            { fault: ({ phase }) => (phase === 'find' ? fault : undefined) },
+            (value, failure) => value !== null && (failure?.class === 'retryable' || value !== undefined),
+          );
+        return found;
+      }),
+  },
+];
+
+/** Calls a method in its phase; what it throws comes classed. */
+export type Call = <Value>(
+  phase: 'cancel' | 'find' | 'receive',
+  begin: () => Promise<Value>,
+) => Promise<{ value?: Value; failure?: FailureFacts }>;
+
+/** Calls an adapter's method about jobs that were started. */
+function withJob(
+  subject: Subject,
+  method: unknown,
+  skipped: string,
+  test: (
+    one: FixtureCase,
+    play: (
+      options: RehearsalOptions,
+      then: (call: Call, handle: Handle, context: Rehearsal['context'], seen: Rehearsal) => Promise<void>,
+    ) => Promise<void>,
+  ) => Promise<string[]>,
+): ReturnType<typeof each> {
+  return each(method ? subject.cases : [], method ? 'there are no fixtures' : skipped, (one) =>
+    test(one, async (options, then) => {
+      await rehearse(subject, one, {
+        ...options,
+        until: 'start',
+        async after(seen) {
+          if (seen.handle) await then(callOf(subject.adapter, seen), seen.handle, seen.context, seen);
+        },
+      });
+    }),
+  );
+}
+
+export const callOf =
+  (adapter: Adapter, { enter }: Rehearsal): Call =>
+  async (phase, begin) => {
+    enter(phase);
+    try {
+      return { value: await begin() };
+    } catch (error) {
+      return { failure: classify(adapter, error, phase) };
+    }
+  };

@@ -1,0 +1,279 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Adapter, AdapterContext, CallPhase, Handle, Observation, Produced, Started } from '../adapter.ts';
+import { type FailureFacts, isAdapterFailure } from '../failure.ts';
+import { classifyExchange } from '../http.ts';
+import { configOf, place, transform, transformContext } from './case.ts';
+import { describe, type Subject } from './check.ts';
+import type { FixtureCase, RecordedExchange, RecordedResponse } from './fixture.ts';
+import { type Fault, openWire, type Sent, type Wire } from './wire.ts';
+
+/** One attempt of an adapter at a recorded case, and all that was seen of it. */
+export interface Rehearsal {
+  wire: Wire;
+  warnings: string[];
+  request?: unknown;
+  handle?: Handle;
+  observations: Observation[];
+  /** `running` and `queued` when the recording ends before the job does. */
+  state: Observation['state'];
+  answer?: unknown;
+  produced?: Produced<any>;
+  /** The failure that ended it, thrown or observed. */
+  failure?: FailureFacts;
+  /** The phase in which `failure` was thrown; undefined: it was observed. */
+  thrownIn?: CallPhase;
+  /** What single looks at the job failed with. */
+  looks: FailureFacts[];
+  logs: string[];
+  progress: number[];
+  /** What took longer than it may. */
+  hung?: CallPhase;
+  /** How long the longest call of each kind took, in milliseconds. */
+  tookMs: Partial<Record<CallPhase, number>>;
+  /** Calls of the global fetch. */
+  bypasses: string[];
+  context: AdapterContext;
+  /** Says which phase the requests that follow belong to. */
+  enter(phase: CallPhase): void;
+}
+
+export interface RehearsalOptions {
+  fault?(sent: Sent): Fault | undefined;
+  change?(response: RecordedResponse, sent: Sent): RecordedResponse;
+  /** Instead of the case's own. */
+  exchanges?: RecordedExchange[];
+  /** `start`: only until the job stands. Default: to its end. */
+  until?: 'start' | 'end';
+  /** Looks at the job, at most. Default: as many as the recording has answers for. */
+  looks?: number;
+  signal?: AbortSignal;
+  /** What comes after it, with what was opened still open. */
+  after?(rehearsal: Rehearsal): Promise<void>;
+}
+
+const firstOfJanuary = '2026-01-01T00:00:00.000Z';
+const mostLooks = 40;
+/** Looks at a job that needs no recorded answers, or has none left: time goes on between them. */
+const sparseLooks = 14;
+const mostObservations = 100_000;
+
+const replays = new WeakMap<FixtureCase, Promise<Rehearsal>>();
+
+/** Plays a case as it was recorded, once for all rules. */
+export function replay(subject: Subject, each: FixtureCase): Promise<Rehearsal> {
+  const known = replays.get(each) ?? rehearse(subject, each);
+  replays.set(each, known);
+  return known;
+}
+
+/**
+ * Plays a case. Never throws for what the adapter does. The global fetch is taken away meanwhile: what asks for it goes past the guard, and would reach
+ * the vendor.
+ */
+export async function rehearse(
+  subject: Subject,
+  each: FixtureCase,
+  options: RehearsalOptions = {},
+): Promise<Rehearsal> {
+  const bypasses: string[] = [];
+  const real = globalThis.fetch;
+  globalThis.fetch = async (input) => {
+    bypasses.push(`it calls fetch itself, for ${input instanceof Request ? input.url : input}`);
+    throw new Error('use context.fetch');
+  };
+  try {
+    return await run(subject, each, options, bypasses);
+  } finally {
+    globalThis.fetch = real;
+  }
+}
+
+async function run(
+  subject: Subject,
+  each: FixtureCase,
+  options: RehearsalOptions,
+  bypasses: string[],
+): Promise<Rehearsal> {
+  const { adapter } = subject;
+  const directory = await mkdtemp(join(tmpdir(), 'atelier-conformance-'));
+  const stop = new AbortController();
+  const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
+  let phase: CallPhase = 'start';
+  let elapsedMs = 0;
+  const config = configOf(adapter, each);
+  const wire = openWire({
+    exchanges: options.exchanges ?? each.exchanges,
+    sockets: each.sockets,
+    hosts: adapter.hosts?.(config) ?? [],
+    signal,
+    phase: () => phase,
+    fault: options.fault,
+    change: options.change,
+  });
+  const seen: Rehearsal = {
+    wire,
+    warnings: [],
+    observations: [],
+    state: 'running',
+    looks: [],
+    logs: [],
+    progress: [],
+    tookMs: {},
+    bypasses,
+    enter(next) {
+      phase = next;
+    },
+    context: {
+      ...transformContext(subject, each),
+      taskType: each.taskType,
+      model: each.model,
+      secrets: subject.secretsOf(each),
+      fetch: wire.fetch,
+      socket: wire.socket,
+      cached: remember(),
+      signal,
+      deadline: new Date(Date.parse(each.now ?? firstOfJanuary) + 3_600_000),
+      now: () => new Date(Date.parse(each.now ?? firstOfJanuary) + elapsedMs),
+      directory,
+      log: (_, message) => void seen.logs.push(String(message)),
+      progress: (fraction) => void seen.progress.push(fraction),
+    },
+  };
+
+  /** A call of the adapter's, in time; what it throws becomes a failure of that phase. */
+  async function call<Value>(
+    at: CallPhase,
+    begin: () => Value | Promise<Value>,
+  ): Promise<{ value?: Value; failure?: FailureFacts }> {
+    phase = at;
+    const begun = performance.now();
+    const work = (async () => begin())();
+    work.catch(() => {});
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<'late'>((resolve) => {
+      timer = setTimeout(resolve, subject.timeoutMs, 'late');
+    });
+    try {
+      const value = await Promise.race([work, late]);
+      if (value !== 'late') return { value: value as Value };
+      seen.hung ??= at;
+      return { failure: { class: 'bug', code: 'HANGS', message: `${at} took longer than ${subject.timeoutMs} ms` } };
+    } catch (error) {
+      return { failure: classify(adapter, error, at) };
+    } finally {
+      clearTimeout(timer);
+      seen.tookMs[at] = Math.max(seen.tookMs[at] ?? 0, performance.now() - begun);
+    }
+  }
+
+  const end = (failure: FailureFacts, thrownIn?: CallPhase): void => {
+    Object.assign(seen, { state: 'failed', failure, thrownIn });
+  };
+
+  /** @returns true when the job has ended. */
+  function observe(observation: Observation): boolean {
+    seen.observations.push(observation);
+    seen.state = observation?.state;
+    if (observation?.state === 'succeeded') seen.answer = observation.answer;
+    if (observation?.state === 'failed') seen.failure = observation.failure;
+    return !['queued', 'running'].includes(seen.state);
+  }
+
+  async function watch(at: 'start' | 'follow', observations: AsyncIterable<Observation>): Promise<boolean> {
+    const iterator = observations[Symbol.asyncIterator]();
+    try {
+      for (let count = 0; count < mostObservations; count++) {
+        const { value: next, failure } = await call(at, () => iterator.next());
+        if (failure && at === 'follow') seen.looks.push(failure);
+        else if (failure) end(failure, at);
+        if (!next || next.done) return at === 'start' && failure !== undefined;
+        if (observe(next.value)) return true;
+      }
+      return false;
+    } finally {
+      iterator.return?.()?.catch?.(() => {});
+    }
+  }
+
+  async function lookUntilTheEnd(handle: Handle): Promise<void> {
+    if (!adapter.poll) return;
+    const count = options.looks ?? mostLooks;
+    for (let look = 1, sparse = 0; look <= count && sparse < sparseLooks; look++) {
+      if (wire.isUsedUp()) sparse++;
+      elapsedMs += 1_000 * 1.5 ** look;
+      const { value, failure } = await call('poll', () => adapter.poll!(copy(handle), seen.context));
+      if (failure) seen.looks.push(failure);
+      if (seen.hung || (value && observe(value))) return;
+    }
+  }
+
+  async function play(): Promise<void> {
+    const { value: transformed, failure: refused } = await call('start', () => transform(subject, each));
+    if (!transformed) return end(refused!, 'start');
+    seen.warnings = transformed.warnings;
+    const placed = await call('upload', () => place(adapter, each, transformed.request, seen.context));
+    if (placed.failure) return end(placed.failure, 'upload');
+    seen.request = placed.value;
+    const { value: started, failure } = await call<Started>('start', () => adapter.start(placed.value, seen.context));
+    if (!started) return end(failure ?? shapeless, 'start');
+    if ('handle' in started) seen.handle = started.handle;
+    else if ('answer' in started) Object.assign(seen, { state: 'succeeded', answer: started.answer });
+    else if ('observations' in started) await watch('start', started.observations);
+    else return end(shapeless, 'start');
+    if (seen.handle && options.until !== 'start') {
+      const isWatchable = each.sockets.length > 0 || each.exchanges.some(isEventStream);
+      const isDone =
+        adapter.follow && isWatchable && (await watch('follow', adapter.follow(copy(seen.handle), seen.context)));
+      if (!isDone) await lookUntilTheEnd(seen.handle);
+    }
+    if (seen.state !== 'succeeded') return;
+    const { value: produced, failure: unreadable } = await call('download', () =>
+      adapter.transformers[each.taskType]!.fromProvider(seen.answer, transformContext(subject, each)),
+    );
+    if (produced) seen.produced = produced;
+    else end(unreadable ?? shapeless, 'download');
+  }
+
+  try {
+    await play();
+    await options.after?.(seen);
+    return seen;
+  } finally {
+    // What hangs is let go.
+    stop.abort(new Error('the rehearsal is over'));
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+const shapeless: FailureFacts = {
+  class: 'bug',
+  code: 'ADAPTER_ERROR',
+  message: 'start returned neither answer, handle nor observations',
+};
+
+/** What Atelier makes of an error: what the adapter says of it, else what can be said of any exchange, else `bug`. */
+export function classify(adapter: Adapter, error: unknown, phase: CallPhase): FailureFacts {
+  if (isAdapterFailure(error)) return error.facts;
+  const known = adapter.classify?.(error, phase) ?? classifyExchange(error, phase);
+  return known ?? { class: 'bug', code: 'ADAPTER_ERROR', message: describe(error) };
+}
+
+const isEventStream = ({ request, response }: RecordedExchange): boolean =>
+  request.method === 'GET' && /event-stream/.test(response.headers?.['content-type'] ?? '');
+
+/** Through JSON, as a handle goes through the database. */
+function copy(handle: Handle): Handle {
+  return JSON.parse(JSON.stringify(handle));
+}
+
+function remember(): AdapterContext['cached'] {
+  const known = new Map<string, Promise<unknown>>();
+  return <Value>(key: string, _ttlMs: number, make: () => Promise<Value>) => {
+    const value = (known.get(key) as Promise<Value> | undefined) ?? make();
+    known.set(key, value);
+    value.catch(() => known.delete(key));
+    return value;
+  };
+}

@@ -1,0 +1,160 @@
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { loadPlugin } from '../src/plugins.ts';
+import { projectPath } from '../src/project-path.ts';
+import { createTestBed, eventually, type TestBed } from './kit.ts';
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'atelier-adapter-cli-'));
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+async function atelier(...args: string[]): Promise<{ code: number; output: string; errors: string }> {
+  const child = spawn(process.execPath, ['--import', import.meta.resolve('tsx'), projectPath('src/cli.ts'), ...args], {
+    cwd: folder,
+    // The loader looks for it in the working directory only.
+    env: { ...process.env, TSX_TSCONFIG_PATH: projectPath('tsconfig.json') },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const code = new Promise<number>((resolve) => child.once('close', resolve));
+  const [output, errors] = await Promise.all([text(child.stdout), text(child.stderr)]);
+  return { code: await code, output, errors };
+}
+
+const inFolder = (...parts: string[]): string => join(folder, ...parts);
+
+describe('atelier adapter new', () => {
+  it('makes a package that passes the check at once, under its own name throughout', async () => {
+    expect(await atelier('adapter', 'new', 'acme-images')).toMatchObject({ code: 0, errors: '' });
+    expect((await readdir(inFolder('acme-images'))).sort()).toEqual([
+      'README.md',
+      'adapter.test.ts',
+      'adapter.ts',
+      'fixtures',
+      'image.ts',
+      'package.json',
+      'tsconfig.json',
+      'vendor.ts',
+    ]);
+    const checked = await atelier('adapter', 'check', 'acme-images');
+    expect(checked).toMatchObject({ code: 0, errors: '' });
+    expect(checked.output).toMatch(/^acme-images 1\.0\.0, 4 fixtures\n/);
+    expect(checked.output).toMatch(/\d+ passed, 0 failed, \d+ not applicable\n$/);
+    for (const file of await readdir(inFolder('acme-images'), { recursive: true })) {
+      if (file === 'fixtures') continue;
+      const written = (await readFile(inFolder('acme-images', file), 'utf8')).replaceAll('vendor.example', '');
+      expect(written, file).not.toMatch(/example|enabled|vitest/i);
+    }
+    const manifest = JSON.parse(await readFile(inFolder('acme-images', 'package.json'), 'utf8'));
+    expect(manifest).toMatchObject({ type: 'module', peerDependencies: { atelier: expect.any(String) } });
+  });
+
+  it('puts it where it is told to', async () => {
+    await mkdir(inFolder('plugins'));
+    expect(await atelier('adapter', 'new', 'acme', '--directory', 'plugins')).toMatchObject({ code: 0 });
+    expect(existsSync(inFolder('plugins', 'acme', 'adapter.ts'))).toBe(true);
+  });
+
+  it.each(['Acme', '../acme', 'acme-', 'local'])('refuses the name "%s"', async (name) => {
+    const { code, errors } = await atelier('adapter', 'new', name);
+    expect(code).toBe(2);
+    expect(errors).toMatch(/^atelier: .*name/);
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it('overwrites nothing', async () => {
+    await mkdir(inFolder('acme'));
+    expect(await atelier('adapter', 'new', 'acme')).toMatchObject({
+      code: 2,
+      errors: 'atelier: acme exists already; nothing was changed\n',
+    });
+    expect(await readdir(inFolder('acme'))).toEqual([]);
+  });
+});
+
+describe('atelier adapter check', () => {
+  it('says what is wrong and what to do, with exit code 1', async () => {
+    await atelier('adapter', 'new', 'acme');
+    const file = inFolder('acme', 'adapter.ts');
+    const source = await readFile(file, 'utf8');
+    await writeFile(
+      file,
+      source.replace("return { state: 'running', progress: job?.progress };", "throw new Error('what?');"),
+    );
+    const { code, output } = await atelier('adapter', 'check', './acme/adapter.ts');
+    expect(code).toBe(1);
+    expect(output).toContain('✗ answers       a status that nobody knows is running');
+    expect(output).toContain('    done: it becomes bug: Error: what?');
+    expect(output).toContain('  → End your mapping of states with');
+  });
+
+  it('takes a module of plain JavaScript that works here and needs no fixtures', async () => {
+    await writeFile(
+      inFolder('echo.mjs'),
+      `import { defineAdapter } from 'atelier/adapter';
+      export const echo = defineAdapter({
+        name: 'echo', contract: 1, version: '1.0.0', title: 'Echo', runs: 'here', resubmit: 'safe',
+        models: [{ id: 'echo-1', taskTypes: ['generate_text'] }],
+        transformers: { generate_text: {
+          toProvider: ({ prompt }) => ({ request: prompt, warnings: [] }),
+          fromProvider: (text) => ({ outputs: [], result: { text } }),
+        } },
+        start: async (prompt) => ({ answer: prompt }),
+      });`,
+    );
+    const { code, output } = await atelier('adapter', 'check', 'echo.mjs');
+    expect(output).toMatch(/^echo 1\.0\.0, 0 fixtures\n/);
+    expect(code).toBe(0);
+  });
+
+  it.each([
+    ['is not there', () => {}],
+    ['brings no adapter', () => writeFile(inFolder('thing.mjs'), 'export const answer = 42;')],
+    ['cannot be read', () => writeFile(inFolder('thing.mjs'), 'export const answer = ;')],
+  ])('ends with exit code 2 when the module %s', async (_, write) => {
+    await write();
+    const { code, errors } = await atelier('adapter', 'check', './thing.mjs');
+    expect(code).toBe(2);
+    expect(errors).toMatch(/^atelier: .*thing\.mjs/);
+  });
+
+  it('ends with exit code 2 for a fixture that is no JSON', async () => {
+    await atelier('adapter', 'new', 'acme');
+    await appendFile(inFolder('acme', 'fixtures', 'done.json'), '}');
+    const { code, errors } = await atelier('adapter', 'check', 'acme');
+    expect(errors).toMatch(/^atelier: .*done\.json: /);
+    expect(code).toBe(2);
+  });
+});
+
+describe('a new adapter', () => {
+  let bed: TestBed;
+  afterAll(() => bed?.close());
+
+  it('makes a picture through Atelier, offline, at once', async () => {
+    await atelier('adapter', 'new', 'acme');
+    const { adapters } = await loadPlugin(inFolder('acme'));
+    bed = await createTestBed({ adapters, storage: 'directory' });
+    const { data } = await bed.graphql(
+      `mutation { createTask(input: { provider: "acme", task: { generateImage: { prompt: "a boat", width: 64, height: 80, seed: 0 } } }) {
+        ... on CreateTaskSuccess { task { ... on BaseTask { id } } } ... on UserError { code message } } }`,
+    );
+    const { id } = data.createTask.task;
+    const task = await eventually(async () => {
+      const { data: read } = await bed.graphql(
+        `query ($id: ID!) { task(id: $id) { ... on BaseTask { status assets { kind contentType width height } } ... on GenerateImageTask { result { seed } } } }`,
+        { id },
+      );
+      expect(read.task.status).toBe('COMPLETED');
+      return read.task;
+    }, 15_000);
+    expect(task.result).toEqual({ seed: 0 });
+    expect(task.assets).toEqual([{ kind: 'IMAGE', contentType: 'image/png', width: 64, height: 80 }]);
+  });
+});

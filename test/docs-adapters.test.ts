@@ -1,0 +1,177 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { freePort } from '../src/embedded/port.ts';
+import { loadPlugin } from '../src/plugins.ts';
+import { projectPath } from '../src/project-path.ts';
+import { checkAdapter, readFixtures } from '../src/sdk/conformance.ts';
+import { createTestBed, eventually, type TestBed } from './kit.ts';
+
+const document = readFileSync('docs/adapters.md', 'utf8');
+const fences = [...document.matchAll(/([^\n]*)\n\n```(\w+)\n(.*?)^```$/gms)].map(([, above, language, content]) => ({
+  above: above!,
+  language: language!,
+  text: content!,
+}));
+const fence = (begin: string): string => fences.find((each) => each.text.startsWith(begin))!.text;
+const sums = [...document.matchAll(/\d+ passed, \d+ failed, \d+ not applicable/g)].map(([sum]) => sum);
+
+/** Where an author stands: what the document says is done in here. */
+let folder: string;
+const inFolder = (...parts: string[]): string => join(folder, ...parts);
+let vendor: ChildProcess | undefined;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'atelier-author-'));
+});
+afterAll(() => {
+  vendor?.kill();
+  rmSync(folder, { recursive: true });
+});
+
+async function run(program: string, words: string[]): Promise<{ code: number; output: string }> {
+  const child = spawn(program, words, {
+    cwd: folder,
+    env: { ...process.env, TSX_TSCONFIG_PATH: projectPath('tsconfig.json') },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const code = once(child, 'close').then(([status]) => status as number);
+  const [output, errors] = await Promise.all([text(child.stdout), text(child.stderr)]);
+  return { code: await code, output: output + errors };
+}
+
+const cli = ['--import', import.meta.resolve('tsx'), projectPath('src/cli.ts')];
+
+/** A line of the document's shell, as the author's shell would run it. */
+async function type(line: string): Promise<string> {
+  expect(document).toMatch(new RegExp(`^${line.replace(/[.*+?^$()|[\]\\]/g, '\\$&')}$`, 'm'));
+  const [command, ...words] = line.split(' ');
+  const { code, output } =
+    command === 'atelier' ? await run(process.execPath, [...cli, ...words]) : await run('sh', ['-c', line]);
+  expect(code, output).toBe(0);
+  return output;
+}
+
+/** The files of an adapter that the document shows, under its folder. */
+function write(names: string[]): void {
+  for (const name of names) {
+    const file = name.startsWith('fixtures/')
+      ? fences.find(({ above, language }) => language === 'json' && above.endsWith(`\`${name}\`:`))!.text
+      : fence(`// ${name}\n`);
+    writeFileSync(inFolder('lumen', name), file);
+  }
+}
+
+describe('a quarter of an hour', () => {
+  it('begins with an adapter that works', async () => {
+    await type('atelier adapter new lumen');
+    expect(await type('atelier adapter check ./lumen')).toContain(`\n${sums[0]}\n`);
+    await type('rm lumen/vendor.ts lumen/fixtures/*');
+    expect(existsSync(inFolder('lumen', 'adapter.ts'))).toBe(true);
+  });
+
+  it('ends with one that passes the check, which prints what is shown', async () => {
+    write(['adapter.ts', 'image.ts', 'render.ts', 'failure.ts', 'fixtures/done.json', 'fixtures/refused.json']);
+    const printed = (await type('atelier adapter check ./lumen')).split('\n');
+    for (const line of fence('lumen 1.0.0').split('\n')) if (line !== '  …') expect(printed).toContain(line);
+  });
+
+  it('shows TypeScript whose types fit', async () => {
+    write(['callback.ts']);
+    const compilerOptions = {
+      typeRoots: [projectPath('node_modules/@types')],
+      paths: {
+        'atelier/adapter': [projectPath('src/plugins/adapter.ts')],
+        'atelier/adapter/testing': [projectPath('src/sdk/conformance.ts')],
+      },
+    };
+    const config = { extends: projectPath('tsconfig.json'), compilerOptions, include: ['lumen'] };
+    writeFileSync(inFolder('tsconfig.json'), JSON.stringify(config));
+    const tsc = await run(process.execPath, [projectPath('node_modules/typescript/bin/tsc'), '-p', folder]);
+    expect(tsc).toEqual({ code: 0, output: '' });
+  }, 30_000);
+});
+
+describe('with callbacks', () => {
+  let bed: TestBed;
+  afterAll(() => bed?.close());
+
+  it('every check that has something to check passes', async () => {
+    const source = readFileSync(inFolder('lumen', 'adapter.ts'), 'utf8');
+    const edited = source
+      .replace('import { classify }', "import { receive } from './callback.ts';\nimport { classify }")
+      .replace(/secrets: \{ (.*) \},/, "secrets: { $1, LUMEN_CALLBACK_KEY: { title: 'Callbacks', required: true } },")
+      .replace('  classify,\n', '  classify,\n  receive,\n');
+    // Another name: a module is loaded once.
+    writeFileSync(inFolder('lumen', 'called.ts'), edited);
+    const file = inFolder('lumen', 'fixtures', 'done.json');
+    const fixture = { ...JSON.parse(readFileSync(file, 'utf8')), ...JSON.parse(fence('{\n  "secrets"')) };
+    writeFileSync(file, JSON.stringify(fixture));
+    const { adapters } = await loadPlugin(inFolder('lumen', 'called.ts'));
+    const checks = await checkAdapter(adapters[0]!, { fixtures: readFixtures(inFolder('lumen', 'fixtures')) });
+    expect(checks.filter(({ outcome }) => outcome !== 'passed').map(({ name, detail }) => [name, detail])).toEqual([
+      [expect.stringContaining('estimate'), 'no transformer has an estimate of its own'],
+      [expect.stringContaining('find'), 'the adapter has no find'],
+    ]);
+    expect(document).toContain(`Always the same ${checks.length}`);
+    for (const { group } of checks) expect(document).toMatch(new RegExp(`^\\| \`${group}\` +\\|`, 'm'));
+  });
+
+  it('runs from GraphQL to COMPLETED, on the vendor’s word', async () => {
+    vendor = spawn(process.execPath, [projectPath('test/fixtures/lumen-server.mjs'), '0'], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const lines = createInterface({ input: vendor.stdout! });
+    const [port] = await once(lines, 'line');
+    const calledBack = once(lines, 'line');
+    const { adapters } = await loadPlugin(inFolder('lumen', 'called.ts'));
+    const own = String(await freePort());
+    bed = await createTestBed({
+      adapters,
+      storage: 'directory',
+      environment: {
+        ATELIER_PORT: own,
+        ATELIER_PUBLIC_URL: `http://127.0.0.1:${own}`,
+        LUMEN_API_KEY: 'secret',
+        LUMEN_CALLBACK_KEY: 'whispered',
+        ATELIER_ADAPTER_LUMEN: JSON.stringify({ baseUrl: `http://127.0.0.1:${port}` }),
+      },
+    });
+    const { data } = await bed.graphql(fence('mutation Picture'));
+    const { id } = data.createTask.task;
+    await eventually(async () => {
+      const { data: read } = await bed.graphql('query ($id: ID!) { task(id: $id) { ... on BaseTask { status } } }', {
+        id,
+      });
+      return read.task.status === 'COMPLETED';
+    });
+    const { data: read } = await bed.graphql(
+      'query ($id: ID!) { task(id: $id) { ... on BaseTask { assets { contentType } } ... on GenerateImageTask { result { seed } } } }',
+      { id },
+    );
+    expect(read.task).toEqual({ assets: [{ contentType: 'image/png' }], result: { seed: 0 } });
+    const [attempt] = await bed.sql('select cost from attempt');
+    expect(attempt).toEqual({ cost: { amount: '0.031', currency: 'EUR' } });
+    expect(await calledBack).toEqual(['callback: 202']);
+  }, 20_000);
+});
+
+it('shows the test that the example has', () => {
+  expect(fence('// adapter.test.ts\n')).toBe(
+    `// adapter.test.ts\n${readFileSync('adapters/example/adapter.test.ts', 'utf8')}`,
+  );
+});
+
+it('lists every class of failure and every field of a fixture', () => {
+  const failure = readFileSync('src/sdk/failure.ts', 'utf8');
+  for (const [, name] of failure.matchAll(/^ {2}\| '(\w+)'/gm))
+    expect(document).toMatch(new RegExp(`^\\|.*\`${name}\`.*\\|`, 'm'));
+  const fixture = readFileSync('src/sdk/conformance/fixture.ts', 'utf8');
+  const schema = /^const schema = z\.object\(\{\n(.*?)^\}\);/ms.exec(fixture)![1]!;
+  const [, table = ''] = document.split('## Fixtures');
+  for (const [, name] of schema.matchAll(/^ {2}(\w+):/gm)) expect(table).toContain(`\`${name}`);
+});
