@@ -1,6 +1,7 @@
 /** `atelier/adapter`: what the author of an adapter or a task type imports. It imports nothing of Atelier's. */
 export { z } from 'zod';
 export * from './adapter.ts';
+export * from './context.ts';
 export * from './failure.ts';
 export * from './http.ts';
 export * from './task-type.ts';

@@ -1,4 +1,5 @@
-import type { CallbackRequest, Handle, Observation } from '../adapter.ts';
+import type { Handle, Observation } from '../adapter.ts';
+import type { CallbackRequest } from '../context.ts';
 import type { FailureFacts } from '../failure.ts';
 import { malformed } from './answers.ts';
 import { callOf } from './calls.ts';

@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Adapter, AdapterContext, AdapterModel, AssetReference, RequestContext, UploadFile } from '../adapter.ts';
+import type { Adapter, AdapterModel } from '../adapter.ts';
+import type { AdapterContext, AssetReference, RequestContext, UploadFile } from '../context.ts';
 import type { AssetKind } from '../task-type.ts';
 import type { Subject } from './check.ts';
 import type { FixtureCase } from './fixture.ts';

@@ -1,7 +1,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Adapter, AdapterContext, CallPhase, Handle, Observation, Produced, Started } from '../adapter.ts';
+import type { Adapter, CallPhase, Handle, Observation, Produced, Started } from '../adapter.ts';
+import type { AdapterContext } from '../context.ts';
 import { type FailureFacts, isAdapterFailure } from '../failure.ts';
 import { classifyExchange } from '../http.ts';
 import { configOf, place, transform, transformContext } from './case.ts';
