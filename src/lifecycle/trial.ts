@@ -128,16 +128,19 @@ function openTrial(core: Core, failed: Failed, due: Due | undefined, report: Rep
     report,
     place,
     previews: openPreviews(core, task, { report, place, signal }),
-    // A poller that is late asks less often, so that it is late no longer.
-    lookAgainMs: rhythmMs(due?.elapsedMs ?? 0, context.callbackUrl !== undefined) + 2 * (due?.lagMs ?? 0),
+    lookAgainMs: rhythmMs(due?.elapsedMs ?? 0, due?.lagMs ?? 0, context.callbackUrl !== undefined),
   });
 }
 
-/** A tenth of the time that has passed: a short job is seen soon, a long one costs few requests. Fewer yet where the vendor calls. */
-function rhythmMs(elapsedMs: number, vendorCalls: boolean): number {
-  return vendorCalls
+/**
+ * A tenth of the time that has passed: a short job is seen soon, a long one costs few requests. Fewer yet where the vendor calls, and, up to half
+ * as many, where looks come late: so that they come late no longer.
+ */
+function rhythmMs(elapsedMs: number, lagMs: number, vendorCalls: boolean): number {
+  const rhythm = vendorCalls
     ? Math.min(Math.max(elapsedMs / 5, 5_000), 60_000)
     : Math.min(Math.max(elapsedMs / 10, 1_000), 10_000);
+  return rhythm + Math.min(2 * lagMs, rhythm);
 }
 
 /**
