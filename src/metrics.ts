@@ -57,7 +57,7 @@ export function createMetrics(core: Core): Metrics {
     labelNames: ['provider'],
     registers,
     async collect() {
-      const resting = await restingProviders(core).catch(() => new Map());
+      const resting = await restingProviders(core).catch(() => new Set());
       for (const { adapter } of core.registry.adapters)
         this.set({ provider: adapter.name }, resting.has(adapter.name) ? 1 : 0);
     },

@@ -79,10 +79,11 @@ export async function startWorker(core: Core): Promise<Worker> {
   const told = {
     track: (work: Promise<void>) => track(work, looks),
     lag: (lagMs: number) => metrics.pollLagSeconds.observe(lagMs / 1000),
+    room: () => polls.wake(),
   };
   async function look(): Promise<boolean> {
     const room = mostLooksAtOnce - looks.size;
-    if (room > 0) return (await pollDue(core, leases, uuid, room, told)) === room;
+    if (room > 0) return (await pollDue(core, leases, uuid, room, told)) > 0;
     await Promise.race(looks);
     return true;
   }

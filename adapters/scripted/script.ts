@@ -1,4 +1,4 @@
-import { z } from 'atelier/adapter';
+import { failureClasses, z } from 'atelier/adapter';
 
 const usage = z.strictObject({
   unit: z.string().max(40).describe('A unit of the task type, as "image" or "second".'),
@@ -8,19 +8,7 @@ const usage = z.strictObject({
 /** How a task is to fail. */
 const failure = z.strictObject({
   class: z
-    .enum([
-      'retryable',
-      'rate_limited',
-      'invalid_input',
-      'content_policy',
-      'authentication',
-      'quota',
-      'permanent',
-      'expired',
-      'deadline',
-      'ambiguous',
-      'bug',
-    ])
+    .enum(failureClasses)
     .default('permanent')
     .describe(
       'What Atelier does about it: retryable and rate_limited are tried again, ambiguous waits for a review, the others end the task. Default: permanent.',

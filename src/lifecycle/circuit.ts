@@ -42,26 +42,18 @@ export async function noteOutcome(core: Core, task: Task, facts: FailureFacts): 
     core.log.warn({ provider, credential, model, restMs }, `${provider} rests after a failure (${facts.class})`);
 }
 
-/** The providers of which nothing can be called now, with the time from which something can. */
-export async function restingProviders(core: Core): Promise<Map<string, Date>> {
-  const rows = await core.db.sql<{ provider: string; credential: string; model: string; openUntil: Date }>(
-    'select provider, credential, model, open_until from circuit where open_until > now()',
+/** The providers of which nothing can be called now. */
+export async function restingProviders(core: Core): Promise<Set<string>> {
+  const rows = await core.db.sql<{ provider: string; credential: string; model: string }>(
+    'select provider, credential, model from circuit where open_until > now()',
   );
-  const resting = new Map<string, Date>();
-  for (const { adapter, credentials, models } of core.registry.adapters) {
-    const until = credentials.flatMap(({ id }) =>
-      models.map((model) =>
-        Math.max(
-          0,
-          ...rows
-            .filter(
-              (row) => row.provider === adapter.name && row.credential === id && ['', model.id].includes(row.model),
-            )
-            .map((row) => row.openUntil.getTime()),
-        ),
-      ),
-    );
-    if (until.length > 0 && until.every((time) => time > 0)) resting.set(adapter.name, new Date(Math.min(...until)));
-  }
-  return resting;
+  const rests = (provider: string, credential: string, model: string) =>
+    rows.some((row) => row.provider === provider && row.credential === credential && ['', model].includes(row.model));
+  const resting = core.registry.adapters.filter(
+    ({ adapter, credentials, models }) =>
+      credentials.length > 0 &&
+      models.length > 0 &&
+      credentials.every(({ id }) => models.every((model) => rests(adapter.name, id, model.id))),
+  );
+  return new Set(resting.map(({ adapter }) => adapter.name));
 }

@@ -56,9 +56,14 @@ function wellFormed(facts: FailureFacts, error: unknown): FailureFacts {
     message: text(facts.message) ?? messageOf(error),
     publicMessage: text(facts.publicMessage),
     providerRequestId: text(facts.providerRequestId),
-    issues: Array.isArray(facts.issues) ? facts.issues : undefined,
+    issues: Array.isArray(facts.issues) ? facts.issues.map(wellFormedIssue) : undefined,
     billed: Array.isArray(facts.billed) ? knownUsage(facts.billed) : facts.billed,
   };
+}
+
+function wellFormedIssue(issue: { path?: unknown; message?: unknown } | null): { path: string[]; message: string } {
+  const { path, message } = issue ?? {};
+  return { path: Array.isArray(path) ? path.map(String) : [], message: String(message ?? 'is refused') };
 }
 
 /** What a vendor says was used, if it has the shape of it. Undefined: nobody knows. */

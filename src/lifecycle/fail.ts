@@ -20,8 +20,8 @@ export interface Failed {
   phase: Phase;
   /** Where the vendor's job is found again, once that is stored. */
   handle: Handle | undefined;
-  /** When the job is looked at again, if this look goes wrong. */
-  lookAgainMs?: number;
+  /** Until the job at the vendor is looked at again. */
+  lookAgainMs: number;
   /** What the vendor itself said of its job's failure; anything else that goes wrong at a look says nothing about the job. */
   observed?: unknown;
   adapter?: Adapter;
@@ -37,7 +37,7 @@ export async function fail(core: Core, failed: Failed, error: unknown): Promise<
   const facts = redact(classify(error, failed.phase, failed.adapter), failed.context?.secrets ?? {});
   if (handle && failed.phase === 'watching' && error !== failed.observed) {
     log.warn({ code: facts.code }, `a look at the vendor went wrong; the job is looked at again: ${facts.message}`);
-    await persist(() => park(core, task, handle, failed.lookAgainMs ?? 0));
+    await persist(() => park(core, task, handle, failed.lookAgainMs));
     return;
   }
   // The answer is lost already, and this look brought nothing new.
@@ -135,7 +135,12 @@ export const defaultStartTimeoutMs = 120_000;
 /** No text that leaves here holds a secret. */
 function redact(facts: FailureFacts, secrets: Record<string, string>): FailureFacts {
   const hide = redacted(secrets);
-  return { ...facts, message: hide(facts.message), publicMessage: facts.publicMessage && hide(facts.publicMessage) };
+  return {
+    ...facts,
+    message: hide(facts.message),
+    publicMessage: facts.publicMessage && hide(facts.publicMessage),
+    issues: facts.issues?.map(({ path, message }) => ({ path, message: hide(message) })),
+  };
 }
 
 function stackOf(error: unknown, { context }: Failed): string | undefined {

@@ -1,5 +1,5 @@
 import type { Core } from '../core.ts';
-import type { Attempt, ProviderCallback } from '../db.ts';
+import type { ProviderCallback } from '../db.ts';
 import { redacted } from '../redact.ts';
 import type { CallbackRequest, Handle, Observation } from '../sdk/index.ts';
 import { deadlineExceeded } from './classify.ts';
@@ -8,32 +8,23 @@ import type { Lease, Leases } from './lease.ts';
 import { persist } from './persist.ts';
 import { attend, complete, observe } from './run.ts';
 import { claimPolls, finish, flagForReview, leaveInReview, park, requeue, seek } from './status.ts';
-import { type Trial, unlessStopped, withTrial } from './trial.ts';
+import { type Due, type Trial, unlessStopped, withTrial } from './trial.ts';
 
 /** After this a look that hangs is given up. */
 const callLimitMs = 60_000;
 
-/** A job that is due for a look. */
-export interface Due extends Attempt {
-  elapsedMs: number;
-  /** How late this look is. */
-  lagMs: number;
-  /** Past its deadline, by the database's clock. */
-  overdue: boolean;
-  /** A lost job that is not seen by now was never taken in. */
-  unseen: boolean;
-  callbacks: ProviderCallback[];
-}
-
-/** Looks at the vendor jobs that are due, each under a lease of its own. Resolves when they are begun, with their number. */
+/**
+ * Looks at the vendor jobs that are due, each under a lease of its own. Resolves when they are begun, with their number: 0 when none is left but
+ * those of vendors with too many looks at once, for which `told.room` says when there is room again.
+ */
 export async function pollDue(
   core: Core,
   leases: Leases,
   workerId: string,
   limit: number,
-  told: { track(work: Promise<void>): void; lag(lagMs: number): void },
+  told: { track(work: Promise<void>): void; lag(lagMs: number): void; room(): void },
 ): Promise<number> {
-  const tasks = await claimPolls(core, workerId, limit, crowded(core));
+  const tasks = await claimPolls(core, workerId, Math.min(limit, claimedAtOnce), crowded(core));
   if (tasks.length === 0) return 0;
   const keys = [tasks.map((task) => task.id), tasks.map((task) => task.attempt)];
   const [attempts, callbacks] = await Promise.all([
@@ -63,7 +54,7 @@ export async function pollDue(
     };
     const lease = leases.hold(task);
     lease.parked = due.handle !== null;
-    told.track(counted(core, task.provider!, () => look(core, lease, due)));
+    told.track(counted(core, task.provider!, () => look(core, lease, due), told.room));
   }
   return tasks.length;
 }
@@ -81,7 +72,7 @@ async function look(core: Core, lease: Lease, due: Due): Promise<void> {
     const observation = await unlessStopped(trial, () => trial.adapter.poll!(handle, trial.context), callLimitMs);
     if (observation.state === 'succeeded') return complete(trial, observation.answer);
     observe(trial, observation);
-    await attend(trial, observation);
+    await attend(trial, trial.lookAgainMs);
   });
 }
 
@@ -119,12 +110,18 @@ async function listen(
 const looking = new WeakMap<Core, Map<string, number>>();
 /** A vendor whose answers hang must not keep others' jobs from being looked at. */
 const mostLooksPerProvider = 100;
+/** Of one vendor, there can be as many looks more. */
+const claimedAtOnce = 50;
 
-async function counted(core: Core, provider: string, work: () => Promise<void>): Promise<void> {
+async function counted(core: Core, provider: string, work: () => Promise<void>, room: () => void): Promise<void> {
   const counts = looking.get(core) ?? new Map<string, number>();
   looking.set(core, counts);
   counts.set(provider, (counts.get(provider) ?? 0) + 1);
-  await work().finally(() => counts.set(provider, counts.get(provider)! - 1));
+  await work().finally(() => {
+    const left = counts.get(provider)! - 1;
+    counts.set(provider, left);
+    if (left === mostLooksPerProvider - 1) room();
+  });
 }
 
 function crowded(core: Core): string[] {

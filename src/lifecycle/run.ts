@@ -147,7 +147,7 @@ async function leaveToVendor(trial: Trial, handle: Handle, pollAfterMs: unknown)
     return;
   }
   trial.handle = handle;
-  await attend(trial, { state: 'running' }, Math.min(Math.max(afterMs, shortest), longest));
+  await attend(trial, Math.min(Math.max(afterMs, shortest), longest));
 }
 
 function isJson(handle: unknown): handle is Handle {
@@ -164,12 +164,11 @@ const followed = new WeakMap<Core, number>();
 
 /**
  * Work goes on at the vendor: it is watched live where the adapter can and this process has room, else looked at again later.
- * @param afterMs until the next look. Default: by how long the job has been running.
+ * @param afterMs until the next look.
  */
-export async function attend(trial: Trial, seen: Observation, afterMs = trial.lookAgainMs): Promise<void> {
+export async function attend(trial: Trial, afterMs: number): Promise<void> {
   const { core, task, adapter, context, report } = trial;
-  const handle = (seen.state === 'running' && seen.handle) || trial.handle!;
-  trial.handle = handle;
+  const handle = trial.handle!;
   const count = followed.get(core) ?? 0;
   if (adapter.follow && count < followedAtOnce) {
     followed.set(core, count + 1);

@@ -1,5 +1,5 @@
 import type { Core } from '../core.ts';
-import type { Task } from '../db.ts';
+import type { Attempt, ProviderCallback, Task } from '../db.ts';
 import { toId } from '../id.ts';
 import {
   type Adapter,
@@ -14,9 +14,20 @@ import { adapterContext, hasCredential, type TaskContext } from './context.ts';
 import { defaultStartTimeoutMs, type Failed, fail, isResent } from './fail.ts';
 import type { Lease } from './lease.ts';
 import { type FrozenTarget, providerInput } from './plan.ts';
-import type { Due } from './poll.ts';
 import { openPreviews, type Previews } from './preview.ts';
 import { openReporter, type Reporter } from './report.ts';
+
+/** A job that is due for a look. */
+export interface Due extends Attempt {
+  elapsedMs: number;
+  /** How late this look is. */
+  lagMs: number;
+  /** Past its deadline, by the database's clock. */
+  overdue: boolean;
+  /** A lost job that is not seen by now was never taken in. */
+  unseen: boolean;
+  callbacks: ProviderCallback[];
+}
 
 /** Everything that an attempt, or a look at its vendor's job, has at hand. */
 export interface Trial extends Failed {
@@ -32,8 +43,6 @@ export interface Trial extends Failed {
   previews: Previews;
   /** Where its outputs belong, and how they are fetched. */
   place: Omit<OutputPlace, 'output'>;
-  /** Until the job at the vendor is looked at again. */
-  lookAgainMs: number;
 }
 
 /**

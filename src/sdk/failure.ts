@@ -16,18 +16,22 @@ import type { Usage } from './task-type.ts';
  * | `ambiguous`: a paid call whose answer was lost | no | no | held until reviewed |
  * | `bug`: anything else that was thrown | once, unless a paid call may have been made | likewise | released |
  */
-export type FailureClass =
-  | 'retryable'
-  | 'rate_limited'
-  | 'invalid_input'
-  | 'content_policy'
-  | 'authentication'
-  | 'quota'
-  | 'permanent'
-  | 'expired'
-  | 'deadline'
-  | 'ambiguous'
-  | 'bug';
+export const failureClasses = [
+  'retryable',
+  'rate_limited',
+  'invalid_input',
+  'content_policy',
+  'authentication',
+  'quota',
+  'permanent',
+  'expired',
+  'deadline',
+  'ambiguous',
+  'bug',
+] as const;
+
+/** One of {@link failureClasses}. */
+export type FailureClass = (typeof failureClasses)[number];
 
 export interface FailureFacts {
   class: FailureClass;

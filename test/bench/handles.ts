@@ -45,7 +45,7 @@ async function run(callbacks: boolean): Promise<void> {
     const after = residentMegabytes(bench.worker!);
     const polls = (await vendor.counts()).polls - polled;
     console.log(
-      `    worker ${before} MB with ${few} handles, ${after} MB with ${handles}: ${(((after - before) * 1024) / (handles - few)).toFixed(1)} KB a handle; ${(polls / seconds).toFixed(0)} looks/s, at most ${pollLag} s late for 99 % of them; event loop p99 ${loopDelayMs} ms`,
+      `    worker ${before} MB with ${few} handles, ${after} MB with ${handles}: ${(Math.max(0, (after - before) * 1024) / (handles - few)).toFixed(1)} KB a handle; ${(polls / seconds).toFixed(0)} looks/s, at most ${pollLag} s late for 99 % of them; event loop p99 ${loopDelayMs} ms`,
     );
     console.log(
       `    new tasks meanwhile, create → COMPLETED: p50 ${busy.p50.toFixed(0)} ms p99 ${busy.p99.toFixed(0)} ms; without handles p50 ${idle.p50.toFixed(0)} ms p99 ${idle.p99.toFixed(0)} ms`,

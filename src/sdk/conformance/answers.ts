@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Observation } from '../adapter.ts';
-import type { FailureClass, FailureFacts } from '../failure.ts';
+import { type FailureFacts, failureClasses } from '../failure.ts';
 import { refusal } from '../hosts.ts';
 import { configOf } from './case.ts';
 import { each, overNetwork, type Rule, succeeding } from './check.ts';
@@ -172,19 +172,6 @@ function unexpected({ expect }: FixtureCase, seen: Rehearsal): string[] {
 }
 
 const states = ['queued', 'running', 'succeeded', 'failed', 'cancelled'];
-const classes: FailureClass[] = [
-  'retryable',
-  'rate_limited',
-  'invalid_input',
-  'content_policy',
-  'authentication',
-  'quota',
-  'permanent',
-  'expired',
-  'deadline',
-  'ambiguous',
-  'bug',
-];
 
 /** What is wrong with an observation. */
 export function malformed(observation: Observation): string[] {
@@ -211,7 +198,7 @@ export function malformed(observation: Observation): string[] {
 /** What is wrong with the facts of a failure. */
 export function malformedFailure(facts: FailureFacts | undefined): string[] {
   if (!isRecord(facts)) return [`${show(facts)} is no failure`];
-  const found = classes.includes(facts.class) ? [] : [`the class is ${show(facts.class)}`];
+  const found = failureClasses.includes(facts.class) ? [] : [`the class is ${show(facts.class)}`];
   if (!/^[A-Z][A-Z0-9_]*$/.test(String(facts.code))) found.push(`the code ${show(facts.code)} is not UPPER_SNAKE`);
   if (typeof facts.message !== 'string' || facts.message === '') found.push(`the message is ${show(facts.message)}`);
   return found;

@@ -2,20 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
-
-const failureClasses = [
-  'retryable',
-  'rate_limited',
-  'invalid_input',
-  'content_policy',
-  'authentication',
-  'quota',
-  'permanent',
-  'expired',
-  'deadline',
-  'ambiguous',
-  'bug',
-] as const;
+import { failureClasses } from '../failure.ts';
 
 const headers = z.record(z.string(), z.string());
 const usage = z.array(z.object({ unit: z.string(), quantity: z.number() }));
