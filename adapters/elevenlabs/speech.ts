@@ -2,10 +2,10 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   type AdapterContext,
-  AdapterFailure,
   type Cost,
   NetworkFailure,
   type PayloadTransformer,
+  refuseInput,
   type TaskTypes,
 } from 'atelier/adapter';
 import type { ElevenLabsConfig } from './config.ts';
@@ -45,9 +45,9 @@ export const speech: PayloadTransformer<Type['input'], Type['result'], SpeechReq
       const options = (input.options ?? {}) as Record<string, any>;
       const characters = [...input.text].length;
       if (characters > model.maxCharacters)
-        throw invalid('text', `${id} speaks at most ${model.maxCharacters} characters at once, not ${characters}`);
+        refuseInput('text', `${id} speaks at most ${model.maxCharacters} characters at once, not ${characters}`);
       if (input.speed < speeds.slowest || input.speed > speeds.fastest)
-        throw invalid('speed', `must be from ${speeds.slowest} to ${speeds.fastest} here`);
+        refuseInput('speed', `must be from ${speeds.slowest} to ${speeds.fastest} here`);
       const { languageCode, warnings } = languageFor(model, input.language);
       const settings = defined({
         stability: options.stability,
@@ -102,7 +102,7 @@ function voiceFor(voice: string | undefined, { voices, defaultVoice }: ElevenLab
   const id = named(voice) ?? (/^[A-Za-z0-9]{16,40}$/.test(voice) ? voice : undefined);
   if (id) return id;
   const names = Object.keys(voices);
-  throw invalid('voice', `must be the id of a voice${names.length > 0 ? `, or one of ${names.join(', ')}` : ''}`);
+  refuseInput('voice', `must be the id of a voice${names.length > 0 ? `, or one of ${names.join(', ')}` : ''}`);
 }
 
 /** ElevenLabs takes the two letters of ISO 639-1. */
@@ -115,15 +115,6 @@ function languageFor(model: Model, language: string | undefined): { languageCode
   if (primary === language.toLowerCase()) return { languageCode: primary, warnings: [] };
   return { languageCode: primary, warnings: [`language "${language}" is taken as "${primary}"`] };
 }
-
-const invalid = (field: string, message: string) =>
-  new AdapterFailure({
-    class: 'invalid_input',
-    code: 'INVALID_INPUT',
-    message: `${field}: ${message}`,
-    issues: [{ path: [field], message }],
-    billed: 'nothing',
-  });
 
 /** Without what is undefined; what is 0, false or empty stays. */
 const defined = (body: Record<string, unknown>): Record<string, unknown> =>

@@ -1,33 +1,12 @@
-import { z } from 'atelier/adapter';
-import { source } from './fields.ts';
+import { namedModel, z } from 'atelier/adapter';
 
-const taskTypes = ['generate_image', 'generate_video', 'generate_character_voice', 'process_audio'] as const;
-
-/** A model that the operator names: which of its fields takes what. */
-const namedModel = z
-  .strictObject({
-    id: z
-      .string()
-      .regex(/^[a-z0-9_.-]+(\/[a-z0-9_.-]+)+$/i, 'must be an endpoint id, as fal-ai/flux/dev')
-      .describe('Its endpoint id, as `fal-ai/flux/dev`.'),
-    taskTypes: z.array(z.enum(taskTypes)).min(1).describe('What it makes.'),
-    fields: z.record(z.string(), source).describe('Its own field → what is put into it.'),
-    set: z
-      .record(z.string(), z.json())
-      .default({})
-      .describe('Its own field → what is always put into it. Default: nothing.'),
-    options: z
-      .array(z.string())
-      .default([])
-      .describe('Which of its other fields clients may fill, in `options`. Default: none.'),
-    typicalMs: z.int().positive().optional().describe('How long one usually takes, in milliseconds.'),
-    concurrency: z.int().positive().optional().describe('Jobs in flight at once. Default: no limit.'),
-  })
-  .superRefine(({ fields, set, options }, issues) => {
-    for (const name of options)
-      if (name in fields || name in set)
-        issues.addIssue({ code: 'custom', path: ['options'], message: `"${name}" stands in fields or set already` });
-  });
+const named = namedModel({
+  id: z
+    .string()
+    .regex(/^[a-z0-9_.-]+(\/[a-z0-9_.-]+)+$/i, 'must be an endpoint id, as fal-ai/flux/dev')
+    .describe('Its endpoint id, as `fal-ai/flux/dev`.'),
+  taskTypes: ['generate_image', 'generate_video', 'generate_character_voice', 'process_audio'],
+});
 
 /** Where the queue and the storage are, unless the operator says otherwise. */
 export const falUrls = { baseUrl: 'https://queue.fal.run', restUrl: 'https://rest.fal.ai' };
@@ -44,7 +23,7 @@ export const config = z.strictObject({
   restUrl: url(falUrls.restUrl).describe(
     'Where files are uploaded and the keys of webhooks are. Default: https://rest.fal.ai.',
   ),
-  models: z.array(namedModel).default([]).describe('Further models; one with the id of a known one replaces it.'),
+  models: z.array(named).default([]).describe('Further models; one with the id of a known one replaces it.'),
   assetHosts: z
     .array(z.string())
     .default([])
@@ -64,4 +43,3 @@ export const config = z.strictObject({
 });
 
 export type Config = z.output<typeof config>;
-export type NamedModel = z.output<typeof namedModel>;

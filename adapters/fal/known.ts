@@ -1,8 +1,7 @@
-import { z } from 'atelier/adapter';
-import type { Model, Shape } from './models.ts';
-import { refuse } from './refuse.ts';
+import { type MappedModel, type ModelShape, refuseInput, z } from 'atelier/adapter';
+import type { Config } from './config.ts';
 
-const nothing: Shape = { fields: {}, covers: [] };
+const nothing: ModelShape = { fields: {}, covers: [] };
 
 const steps = (most: number, usual: number) =>
   z.int().min(1).max(most).default(usual).describe(`Denoising steps, 1 to ${most}. Default: ${usual}.`);
@@ -20,8 +19,8 @@ const fluxOptions = {
   output_format: z.enum(['jpeg', 'png']).default('jpeg').describe('File format. Default: jpeg.'),
 };
 
-function fluxShape({ count }: { count: number }): Shape {
-  if (count > 4) refuse('count', 'this model makes at most 4 images at once');
+function fluxShape({ count }: { count: number }): ModelShape {
+  if (count > 4) refuseInput('count', 'this model makes at most 4 images at once');
   return nothing;
 }
 
@@ -35,7 +34,7 @@ const klingOptions = {
 };
 const klingSeconds = [5, 10];
 
-function klingShape({ durationSeconds }: { durationSeconds: number }): Shape {
+function klingShape({ durationSeconds }: { durationSeconds: number }): ModelShape {
   const seconds = klingSeconds.find((each) => each >= durationSeconds) ?? 10;
   return {
     fields: { duration: String(seconds) },
@@ -48,23 +47,23 @@ function klingShape({ durationSeconds }: { durationSeconds: number }): Shape {
   };
 }
 
-function klingTextShape(input: { durationSeconds: number; aspectRatio?: string }): Shape {
+function klingTextShape(input: { durationSeconds: number; aspectRatio?: string }): ModelShape {
   const { aspectRatio = '16:9' } = input;
   const ratios = ['16:9', '9:16', '1:1'];
-  if (!ratios.includes(aspectRatio)) refuse('aspectRatio', `must be one of ${ratios.join(', ')}`);
+  if (!ratios.includes(aspectRatio)) refuseInput('aspectRatio', `must be one of ${ratios.join(', ')}`);
   const { fields, covers, ...rest } = klingShape(input);
   return { ...rest, fields: { ...fields, aspect_ratio: aspectRatio }, covers: [...covers, 'aspectRatio'] };
 }
 
 function needs(input: Record<string, unknown[] | undefined>, urls: string, assetIds: string): void {
-  if (!input[urls]?.length && !input[assetIds]?.length) refuse(urls, 'this model needs an image');
+  if (!input[urls]?.length && !input[assetIds]?.length) refuseInput(urls, 'this model needs an image');
 }
 
 /** MiniMax takes the voice and the file as objects of their own. */
-function speechShape(input: { text: string; voice?: string; speed: number; options: any }): Shape {
+function speechShape(input: { text: string; voice?: string; speed: number; options: any }): ModelShape {
   const { text, voice, speed, options } = input;
-  if (text.length > 5000) refuse('text', 'this model takes at most 5,000 characters');
-  if (speed < 0.5 || speed > 2) refuse('speed', 'this model speaks at 0.5 to 2');
+  if (text.length > 5000) refuseInput('text', 'this model takes at most 5,000 characters');
+  if (speed < 0.5 || speed > 2) refuseInput('speed', 'this model speaks at 0.5 to 2');
   return {
     fields: { voice_setting: { ...options.voice_setting, speed, ...(voice !== undefined && { voice_id: voice }) } },
     covers: ['voice', 'speed'],
@@ -72,12 +71,12 @@ function speechShape(input: { text: string; voice?: string; speed: number; optio
 }
 
 const only = (operation: string) => (input: { operation: string }) => {
-  if (input.operation !== operation) refuse('operation', `this model does ${operation} only`);
+  if (input.operation !== operation) refuseInput('operation', `this model does ${operation} only`);
   return nothing;
 };
 
 /** What is known of models without being told; each from its page on fal.ai. The first of a task type is its default. */
-export const known: Model[] = [
+export const known: MappedModel<Config>[] = [
   {
     id: 'fal-ai/flux/schnell',
     taskTypes: ['generate_image'],

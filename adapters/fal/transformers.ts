@@ -1,13 +1,15 @@
 import {
   AdapterFailure,
+  type Asked,
   type AssetKind,
+  askedOf,
   type Cost,
   type Output,
   type PayloadTransformer,
   type TaskTypes,
 } from 'atelier/adapter';
 import type { Config } from './config.ts';
-import { type Asked, fill, modelOf, secondsOf } from './models.ts';
+import { fill, modelOf } from './models.ts';
 import { type Answer, type FalFile, filesIn, type Result } from './result.ts';
 
 /** What `start` sends. */
@@ -84,7 +86,7 @@ const video: Transformer<'generate_video'> = {
     };
   },
   estimate: (input, id, config) => [
-    { unit: 'second', quantity: secondsOf(modelOf(config, id), input, config) ?? input.durationSeconds },
+    { unit: 'second', quantity: askedOf(modelOf(config, id), input, config).seconds ?? input.durationSeconds },
   ],
 };
 

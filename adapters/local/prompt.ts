@@ -1,26 +1,36 @@
-import type { PayloadTransformer, TaskTypes } from 'atelier/adapter';
+import { fillTemplate, judgeExpectations, type PayloadTransformer, type TaskTypes } from 'atelier/adapter';
 
 export interface PromptRequest {
   work: 'prompt';
-  template: string;
-  variables: Record<string, unknown>;
+  rendered: string;
+  missing: string[];
   expectations: string[];
+}
+
+export interface PromptAnswer extends Omit<PromptRequest, 'work'> {
+  text: string;
 }
 
 type Type = TaskTypes['test_prompt'];
 
-/** All of the task type's result: the engine's answer is already in its shape. */
-export type PromptAnswer = Type['result'];
-
 export const prompt: PayloadTransformer<Type['input'], Type['result'], PromptRequest, PromptAnswer> = {
-  toProvider: (input) => ({
-    request: {
-      work: 'prompt',
-      template: input.template,
-      variables: (input.variables ?? {}) as Record<string, unknown>,
-      expectations: input.expectations ?? [],
-    },
-    warnings: input.system ? ['system is not followed by the local engine, which is no language model'] : [],
-  }),
-  fromProvider: (answer) => ({ outputs: [], result: answer, usage: [{ unit: 'run', quantity: 1 }] }),
+  toProvider(input) {
+    const filled = fillTemplate(input.template, input.variables);
+    const expectations = input.expectations ?? [];
+    // What is no regular expression is refused when the task is created.
+    judgeExpectations(expectations, '', 'nothing');
+    return {
+      request: { work: 'prompt', ...filled, expectations },
+      warnings: input.system ? ['system is not followed by the local engine, which is no language model'] : [],
+    };
+  },
+  fromProvider({ rendered, missing, expectations, text }) {
+    const judged = judgeExpectations(expectations, text, 'nothing');
+    const passed = missing.length === 0 && judged.every((each) => each.passed);
+    return {
+      outputs: [],
+      result: { rendered, text, passed, missingVariables: missing, expectations: judged },
+      usage: [{ unit: 'run', quantity: 1 }],
+    };
+  },
 };

@@ -2,7 +2,6 @@ import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import {
   type AdapterContext,
-  AdapterFailure,
   type AssetReference,
   type FetchAnswer,
   type FetchOptions,
@@ -10,6 +9,7 @@ import {
   type Observation,
   type Output,
   type PayloadTransformer,
+  refuseInput,
   type TaskTypes,
   z,
 } from 'atelier/adapter';
@@ -96,17 +96,16 @@ export const image: PayloadTransformer<Type['input'], Type['result'], ImageReque
       warnings.push(`${id} makes ${width}×${height}, not ${input.width}×${input.height}`);
     const megapixels = (width * height) / 1_000_000;
     if (megapixels > config.limits.megapixels)
-      throw invalid(
-        [width >= height ? 'width' : 'height'],
+      refuseInput(
+        width >= height ? 'width' : 'height',
         `${width}×${height} is ${megapixels.toFixed(2)} megapixels; at most ${config.limits.megapixels} are made here`,
       );
     const pictures = input.count + (options.previews ?? 0);
     const bytes = answerBytes(width, height);
     if (pictures * bytes > mostBytes)
-      throw invalid(['count'], `at most ${Math.floor(mostBytes / bytes)} of ${width}×${height} fit into one answer`);
-    if (options.previews && input.count > 1) throw invalid(['options', 'previews'], 'needs count 1');
-    if (options.inputFidelity && images.length === 0)
-      throw invalid(['options', 'inputFidelity'], 'needs reference images');
+      refuseInput('count', `at most ${Math.floor(mostBytes / bytes)} of ${width}×${height} fit into one answer`);
+    if (options.previews && input.count > 1) refuseInput('options.previews', 'needs count 1');
+    if (options.inputFidelity && images.length === 0) refuseInput('options.inputFidelity', 'needs reference images');
     const body = defined({
       model: id,
       prompt: input.prompt,
@@ -155,21 +154,12 @@ function sizeFor(model: Model, width: number, height: number): readonly [number,
   if (model.sizes !== 'free') return [width, height];
   const [long, short] = [Math.max(width, height), Math.min(width, height)];
   if (long > short * limits.ratio || long > limits.longSide || long * short > limits.pixels)
-    throw invalid(
-      [width >= height ? 'width' : 'height'],
+    refuseInput(
+      width >= height ? 'width' : 'height',
       `${model.id} makes at most 3840×2160, and no side more than three times the other`,
     );
   return [Math.round(width / 16) * 16, Math.round(height / 16) * 16];
 }
-
-const invalid = (path: string[], message: string) =>
-  new AdapterFailure({
-    class: 'invalid_input',
-    code: 'INVALID_INPUT',
-    message: `${path.join('.')}: ${message}`,
-    issues: [{ path, message }],
-    billed: 'nothing',
-  });
 
 /** @throws HttpFailure, or NetworkFailure when there is no whole answer. */
 export async function makeImages(

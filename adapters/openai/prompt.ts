@@ -1,7 +1,6 @@
-import type { PayloadTransformer, TaskTypes, Usage } from 'atelier/adapter';
+import { fillTemplate, judgeExpectations, type PayloadTransformer, type TaskTypes, type Usage } from 'atelier/adapter';
 import type { OpenAiConfig } from './config.ts';
 import { findModel } from './models.ts';
-import { fillTemplate, judge } from './template.ts';
 import { type ChatAnswer, type ChatRequest, chatBody, checkAnswer, messages } from './text.ts';
 
 type Type = TaskTypes['test_prompt'];
@@ -22,10 +21,10 @@ export const prompt: PayloadTransformer<
   OpenAiConfig
 > = {
   toProvider(input, id, { config }) {
-    const { rendered, missing } = fillTemplate(input.template, (input.variables ?? {}) as Record<string, unknown>);
+    const { rendered, missing } = fillTemplate(input.template, input.variables);
     const expectations = input.expectations ?? [];
     // What is no regular expression is refused before anything is bought.
-    judge(expectations, '', 'nothing');
+    judgeExpectations(expectations, '', 'nothing');
     const body = chatBody(findModel(id, config), config, {
       messages: messages(rendered, input.system),
       maxTokens: config.limits.testPromptTokens,
@@ -36,8 +35,7 @@ export const prompt: PayloadTransformer<
   fromProvider(answer) {
     checkAnswer(answer, oneRun);
     const { rendered, missing, expectations } = answer.kept;
-    const met = judge(expectations, answer.text, oneRun);
-    const judged = expectations.map((expectation, index) => ({ expectation, passed: met[index]! }));
+    const judged = judgeExpectations(expectations, answer.text, oneRun);
     const passed = missing.length === 0 && judged.every((each) => each.passed);
     return {
       outputs: [],

@@ -1,13 +1,14 @@
 import {
   type AdapterContext,
   AdapterFailure,
+  type Asked,
   classifyExchange,
   defineAdapter,
   type Handle,
   isHttpFailure,
 } from 'atelier/adapter';
 import { type Config, config, replicateUrl } from './config.ts';
-import { type Asked, modelOf, modelsOf } from './models.ts';
+import { modelOf, modelsOf } from './models.ts';
 import { newLines, observe, type Prediction, refusalOf } from './prediction.ts';
 import { type Request, transformers } from './transformers.ts';
 import { verify } from './webhook.ts';

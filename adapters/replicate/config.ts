@@ -1,44 +1,17 @@
-import { z } from 'atelier/adapter';
-import { source } from './fields.ts';
+import { namedModel, z } from 'atelier/adapter';
 
-const taskTypes = [
-  'generate_image',
-  'generate_video',
-  'generate_character_voice',
-  'process_audio',
-  'generate_text',
-] as const;
-
-/** A model that the operator names: which of its fields takes what. */
-const namedModel = z
-  .strictObject({
-    id: z
-      .string()
-      .regex(
-        /^(deployments\/)?[a-z0-9_.-]+\/[a-z0-9_.-]+(:[0-9a-f]{64})?$/i,
-        'must be owner/name, owner/name:version or deployments/owner/name',
-      )
-      .describe(
-        '`owner/name` for an official model, `owner/name:version` for any other, `deployments/owner/name` for a deployment.',
-      ),
-    taskTypes: z.array(z.enum(taskTypes)).min(1).describe('What it makes.'),
-    fields: z.record(z.string(), source).describe('Its own field → what is put into it.'),
-    set: z
-      .record(z.string(), z.json())
-      .default({})
-      .describe('Its own field → what is always put into it. Default: nothing.'),
-    options: z
-      .array(z.string())
-      .default([])
-      .describe('Which of its other fields clients may fill, in `options`. Default: none.'),
-    typicalMs: z.int().positive().optional().describe('How long one usually takes, in milliseconds.'),
-    concurrency: z.int().positive().optional().describe('Jobs in flight at once. Default: no limit.'),
-  })
-  .superRefine(({ fields, set, options }, issues) => {
-    for (const name of options)
-      if (name in fields || name in set)
-        issues.addIssue({ code: 'custom', path: ['options'], message: `"${name}" stands in fields or set already` });
-  });
+const named = namedModel({
+  id: z
+    .string()
+    .regex(
+      /^(deployments\/)?[a-z0-9_.-]+\/[a-z0-9_.-]+(:[0-9a-f]{64})?$/i,
+      'must be owner/name, owner/name:version or deployments/owner/name',
+    )
+    .describe(
+      '`owner/name` for an official model, `owner/name:version` for any other, `deployments/owner/name` for a deployment.',
+    ),
+  taskTypes: ['generate_image', 'generate_video', 'generate_character_voice', 'process_audio', 'generate_text'],
+});
 
 /** Where the API is, unless the operator says otherwise. */
 export const replicateUrl = 'https://api.replicate.com/v1';
@@ -50,7 +23,7 @@ export const config = z.strictObject({
     .default(replicateUrl)
     .transform((url) => url.replace(/\/$/, ''))
     .describe('Where the API is, with its version. Default: https://api.replicate.com/v1.'),
-  models: z.array(namedModel).default([]).describe('Further models; one with the id of a known one replaces it.'),
+  models: z.array(named).default([]).describe('Further models; one with the id of a known one replaces it.'),
   maxMegapixels: z
     .number()
     .positive()
@@ -78,4 +51,3 @@ export const config = z.strictObject({
 });
 
 export type Config = z.output<typeof config>;
-export type NamedModel = z.output<typeof namedModel>;

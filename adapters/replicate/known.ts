@@ -1,8 +1,6 @@
-import { z } from 'atelier/adapter';
+import { type MappedModel, type ModelShape, refuseInput, z } from 'atelier/adapter';
 import type { Config } from './config.ts';
-import { nearestRatio } from './fields.ts';
-import type { Model, Shape } from './models.ts';
-import { refuse } from './refuse.ts';
+import { nearestRatio } from './ratio.ts';
 
 const fluxOptions = {
   output_format: z.enum(['webp', 'jpg', 'png']).default('webp').describe('File format. Default: webp.'),
@@ -27,8 +25,8 @@ const fluxSizes: Record<string, [number, number]> = {
 };
 
 /** Flux knows shapes, not sizes, and makes four images at most. */
-function fluxShape({ width, height, count }: { width: number; height: number; count: number }): Shape {
-  if (count > 4) refuse('count', 'this model makes at most 4 images at once');
+function fluxShape({ width, height, count }: { width: number; height: number; count: number }): ModelShape {
+  if (count > 4) refuseInput('count', 'this model makes at most 4 images at once');
   const ratio = nearestRatio(Object.keys(fluxSizes), width, height);
   const [across, down] = fluxSizes[ratio]!;
   const exact = across === width && down === height;
@@ -43,10 +41,10 @@ function fluxShape({ width, height, count }: { width: number; height: number; co
 
 const klingSeconds = [5, 10];
 
-function klingShape({ durationSeconds, aspectRatio }: { durationSeconds: number; aspectRatio?: string }): Shape {
+function klingShape({ durationSeconds, aspectRatio }: { durationSeconds: number; aspectRatio?: string }): ModelShape {
   const ratios = ['16:9', '9:16', '1:1'];
   if (aspectRatio !== undefined && !ratios.includes(aspectRatio))
-    refuse('aspectRatio', `must be one of ${ratios.join(', ')}`);
+    refuseInput('aspectRatio', `must be one of ${ratios.join(', ')}`);
   const seconds = klingSeconds.find((each) => each >= durationSeconds) ?? 10;
   return {
     fields: { duration: seconds, ...(aspectRatio !== undefined && { aspect_ratio: aspectRatio }) },
@@ -69,12 +67,12 @@ function wanShape(
     options: { frames_per_second: number; resolution: '480p' | '720p' };
   },
   { maxResolution }: Config,
-): Shape {
+): ModelShape {
   const { durationSeconds, aspectRatio, options } = input;
   if (options.resolution === '720p' && maxResolution === '480p')
-    refuse('options.resolution', 'at most 480p is allowed here');
+    refuseInput('options.resolution', 'at most 480p is allowed here');
   if (aspectRatio !== undefined && aspectRatio !== '16:9' && aspectRatio !== '9:16')
-    refuse('aspectRatio', 'must be 16:9 or 9:16');
+    refuseInput('aspectRatio', 'must be 16:9 or 9:16');
   const rate = options.frames_per_second;
   const frames = Math.min(Math.max(Math.round(durationSeconds * rate), wanFrames.fewest), wanFrames.most);
   const seconds = frames / rate;
@@ -90,7 +88,7 @@ function wanShape(
 }
 
 /** What is known of models without being told; each from its page on replicate.com. The first of a task type is its default. */
-export const known: Model[] = [
+export const known: MappedModel<Config>[] = [
   {
     id: 'black-forest-labs/flux-schnell',
     taskTypes: ['generate_image'],
@@ -186,7 +184,7 @@ export const known: Model[] = [
     }),
     fields: { text: 'text', voice_id: 'voice' },
     shape: ({ speed }) => {
-      if (speed < 0.5 || speed > 2) refuse('speed', 'this model speaks at 0.5 to 2');
+      if (speed < 0.5 || speed > 2) refuseInput('speed', 'this model speaks at 0.5 to 2');
       return { fields: { speed }, covers: ['speed'] };
     },
   },
@@ -204,7 +202,7 @@ export const known: Model[] = [
     // The quote goes by it: without one, the model's own limit would be another.
     set: { max_tokens: 1024 },
     shape: ({ responseSchema }) => {
-      if (responseSchema !== undefined) refuse('responseSchema', 'this model cannot be held to a schema');
+      if (responseSchema !== undefined) refuseInput('responseSchema', 'this model cannot be held to a schema');
       return { fields: {}, covers: [] };
     },
   },

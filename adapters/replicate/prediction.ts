@@ -1,6 +1,12 @@
-import { AdapterFailure, type FailureFacts, isHttpFailure, type Observation } from 'atelier/adapter';
-import { fieldsOf } from './fields.ts';
-import type { Asked, Model } from './models.ts';
+import {
+  AdapterFailure,
+  type Asked,
+  type FailureFacts,
+  inputPathOf,
+  isHttpFailure,
+  type MappedModel,
+  type Observation,
+} from 'atelier/adapter';
 
 /** What is used of a prediction. @see https://replicate.com/docs/reference/http#predictions.get */
 export interface Prediction {
@@ -70,7 +76,7 @@ function failureOf({ id, error, started_at }: Partial<Prediction>): FailureFacts
  * A refusal in Replicate's own words, with its fields as those of the task type; undefined: it is none.
  * @see https://datatracker.ietf.org/doc/html/rfc7807, with `invalid_fields` beside it
  */
-export function refusalOf(error: unknown, model: Model): AdapterFailure | undefined {
+export function refusalOf(error: unknown, model: MappedModel): AdapterFailure | undefined {
   if (!isHttpFailure(error) || (error.status !== 422 && error.status !== 400)) return undefined;
   const { title, detail, invalid_fields: invalid } = error.json() ?? {};
   const message = [title, detail]
@@ -89,11 +95,9 @@ export function refusalOf(error: unknown, model: Model): AdapterFailure | undefi
 }
 
 /** `input.num_outputs` → `count`. */
-function pathOf(field: string, { fields }: Model): string[] {
+function pathOf(field: string, model: MappedModel): string[] {
   const name = field.replace(/^input\.?/, '');
-  const source = fields[name];
-  if (source) return [fieldsOf(source)[0]!];
-  return name ? ['options', name] : [];
+  return inputPathOf(model, name ? [name] : []);
 }
 
 /** Every URL in an output, which may be one, a list of them or an object of them, in its order. */

@@ -1,6 +1,14 @@
-import { AdapterFailure, type AssetKind, type Output, type PayloadTransformer, type TaskTypes } from 'atelier/adapter';
+import {
+  AdapterFailure,
+  type Asked,
+  type AssetKind,
+  askedOf,
+  type Output,
+  type PayloadTransformer,
+  type TaskTypes,
+} from 'atelier/adapter';
 import type { Config } from './config.ts';
-import { type Asked, fill, modelOf, secondsOf } from './models.ts';
+import { fill, modelOf } from './models.ts';
 import { type Answer, type Prediction, urlsIn } from './prediction.ts';
 
 /** What `start` sends. */
@@ -68,7 +76,7 @@ const video: Transformer<'generate_video'> = {
     usage: asked.seconds === undefined ? undefined : [{ unit: 'second', quantity: asked.seconds }],
   }),
   estimate: (input, id, config) => [
-    { unit: 'second', quantity: secondsOf(modelOf(config, id), input, config) ?? input.durationSeconds },
+    { unit: 'second', quantity: askedOf(modelOf(config, id), input, config).seconds ?? input.durationSeconds },
   ],
 };
 

@@ -1,9 +1,10 @@
 import {
-  AdapterFailure,
   type Cost,
+  fillTemplate,
   type Output,
   type PayloadTransformer,
   type Produced,
+  refuseInput,
   type Usage,
 } from 'atelier/adapter';
 import { mp4File, pngFile, wavFile } from './files.ts';
@@ -28,7 +29,6 @@ type Transformer = PayloadTransformer<any, any, ScriptedJob, ScriptedJob>;
 
 /** Of a job that takes time, as JSON: it stands in the handle, which is stored and read at every look. */
 const maxJobBytes = 64 * 1024;
-const maxRenderedLength = 200_000;
 
 /** Whole length of the sounds and films, in seconds. */
 const durationSeconds = 1;
@@ -59,22 +59,7 @@ const text = transformer({
   result: ({ script: told }) => ({ text: textOf(told), ...(told.json !== undefined && { json: told.json }) }),
 });
 const prompt = transformer({
-  facts({ template, variables = {}, expectations = [] }) {
-    const missing = new Set<string>();
-    let length = template.length;
-    const rendered = template.replace(/{{\s*(\w+)\s*}}/g, (written: string, name: string) => {
-      if (variables[name] === undefined) {
-        missing.add(name);
-        return written;
-      }
-      const value = String(variables[name]);
-      length += value.length - written.length;
-      if (length > maxRenderedLength)
-        refuse('variables', `make the template longer than ${maxRenderedLength} characters`);
-      return value;
-    });
-    return { rendered, missing: [...missing], expectations };
-  },
+  facts: ({ template, variables, expectations = [] }) => ({ ...fillTemplate(template, variables), expectations }),
   result({ facts, script: told }) {
     const { rendered = '', missing = [], expectations = [] } = facts;
     return {
@@ -104,16 +89,6 @@ export function previewOf(taskType: string, job: ScriptedJob): Output | undefine
   return outputs[0];
 }
 
-function refuse(field: string, message: string): never {
-  const issues = [{ path: [field], message }];
-  throw new AdapterFailure({
-    class: 'invalid_input',
-    code: 'SCRIPT_TOO_LONG',
-    message: `${field}: ${message}`,
-    issues,
-  });
-}
-
 function transformer(of: {
   facts?(input: any): ScriptedJob['facts'];
   make?(job: ScriptedJob, index: number): Output;
@@ -123,7 +98,7 @@ function transformer(of: {
     toProvider(input) {
       const request: ScriptedJob = { facts: of.facts?.(input) ?? {}, script: script.parse(input.options ?? {}) };
       if (request.script.durationMs > 0 && Buffer.byteLength(JSON.stringify(request)) > maxJobBytes)
-        refuse('options', `with durationMs, the whole job must fit into ${maxJobBytes} bytes`);
+        refuseInput('options', `with durationMs, the whole job must fit into ${maxJobBytes} bytes`);
       return { request, warnings: [] };
     },
     fromProvider(job): Produced<any> {

@@ -43,7 +43,7 @@ function perform(request: Request, work: Work): Promise<unknown> {
     case 'text':
       return import('./text.ts').then((module) => module.answerText(request));
     case 'prompt':
-      return import('./prompt.ts').then((module) => module.testPrompt(request));
+      return import('./prompt.ts').then((module) => module.answerPrompt(request));
   }
 }
 

@@ -1,7 +1,13 @@
-import { type RequestContext, z } from 'atelier/adapter';
+import { z } from 'zod';
+import type { RequestContext } from '../context.ts';
 
-/** What a field of a model can be filled with: fields of the task types' inputs, and a few that are made of them. */
-export const source = z.enum([
+/**
+ * What a field of a vendor's model can be filled with: a field of the task types' inputs, or what is made of several. For settings; see `namedModel`.
+ *
+ * `size` is `{ width, height }`; `aspectRatio` the given one, else that of width and height, as `16:9`; `sceneDescription` also tells the camera angle and the
+ * lighting; `referenceImage`, `storyboardImage` and `source` are the first file, their plurals all files, as references that Atelier replaces before `start`.
+ */
+export const inputSource = z.enum([
   'prompt',
   'negativePrompt',
   'width',
@@ -28,12 +34,13 @@ export const source = z.enum([
   'temperature',
 ]);
 
-export type Source = z.output<typeof source>;
+/** One of {@link inputSource}. */
+export type InputSource = z.output<typeof inputSource>;
 
 type Files = RequestContext['files'];
 
 /** A source that is no field of an input by that name: the fields that it is made of, the first one the closest to it. */
-const made: { [Name in Source]?: { of: string[]; read(input: any, files: Files): unknown } } = {
+const made: { [Name in InputSource]?: { of: string[]; read(input: any, files: Files): unknown } } = {
   size: { of: ['width', 'height'], read: ({ width, height }) => ({ width, height }) },
   aspectRatio: {
     of: ['width', 'height', 'aspectRatio'],
@@ -68,12 +75,12 @@ function describeScene(input: { sceneDescription: string; cameraAngle?: string; 
 }
 
 /** What a source gives for an input; undefined: nothing was asked for. A falsy value is a value. */
-export function readSource(name: Source, input: any, files: Files): unknown {
+export function readSource(name: InputSource, input: any, files: Files): unknown {
   return made[name] ? made[name].read(input, files) : input[name];
 }
 
 /** The fields of an input that a source stands for, the closest one first. */
-export const fieldsOf = (name: Source): string[] => made[name]?.of ?? [name];
+export const fieldsOf = (name: InputSource): string[] => made[name]?.of ?? [name];
 
 /** As the task types have them. A seed is always there: the core chooses one. Options have their own check. */
 const defaults: Record<string, unknown> = {
@@ -107,7 +114,7 @@ function onlyFirst(model: string, name: string, count: number, covered: string[]
 }
 
 /** What {@link leftOut} is told of a source. */
-export function coveredBy(name: Source): string[] {
+export function coveredBy(name: InputSource): string[] {
   const fields = fieldsOf(name);
   return name === 'referenceImage' || name === 'storyboardImage' || name === 'source'
     ? [...fields, `${fields[0]}[0]`]
@@ -119,13 +126,4 @@ function ratioOf(width: number, height: number): string {
   let [a, b] = [width, height];
   while (b) [a, b] = [b, a % b];
   return `${width / a}:${height / a}`;
-}
-
-/** The one of `ratios` (as `16:9`) whose shape is nearest. */
-export function nearestRatio(ratios: readonly string[], width: number, height: number): string {
-  const distance = (ratio: string): number => {
-    const [across = 1, down = 1] = ratio.split(':').map(Number);
-    return Math.abs(Math.log(across / down / (width / height)));
-  };
-  return [...ratios].sort((a, b) => distance(a) - distance(b))[0]!;
 }
