@@ -166,6 +166,8 @@ export function readNumbers(text: string | undefined): Record<string, number> {
 }
 
 function unknownName(key: string): string {
+  const [, word = '', name] = /^ATELIER_([A-Z]+)_(.+)$/.exec(key) ?? [];
+  if (distance(word, 'ADAPTER') <= 2) return `${key}: no such setting; did you mean ATELIER_ADAPTER_${name}?`;
   const nearest = closest(key, Object.keys(variables));
   return `${key}: no such setting${distance(key, nearest) <= 5 ? `; did you mean ${nearest}?` : ''}`;
 }

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -15,11 +15,17 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-async function atelier(...args: string[]): Promise<{ code: number; output: string; errors: string }> {
+const atelier = (...args: string[]) => atelierOf(folder, {}, ...args);
+
+async function atelierOf(
+  cwd: string,
+  environment: Record<string, string>,
+  ...args: string[]
+): Promise<{ code: number; output: string; errors: string }> {
   const child = spawn(process.execPath, ['--import', import.meta.resolve('tsx'), projectPath('src/cli.ts'), ...args], {
-    cwd: folder,
+    cwd,
     // The loader looks for it in the working directory only.
-    env: { ...process.env, TSX_TSCONFIG_PATH: projectPath('tsconfig.json') },
+    env: { ...process.env, TSX_TSCONFIG_PATH: projectPath('tsconfig.json'), ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const code = new Promise<number>((resolve) => child.once('close', resolve));
@@ -59,6 +65,22 @@ describe('atelier adapter new', () => {
     await mkdir(inFolder('plugins'));
     expect(await atelier('adapter', 'new', 'acme', '--directory', 'plugins')).toMatchObject({ code: 0 });
     expect(existsSync(inFolder('plugins', 'acme', 'adapter.ts'))).toBe(true);
+  });
+
+  it('says where it is from where the author stands, whose npm runs it in the checkout', async () => {
+    const { code, output } = await atelierOf(projectPath(), { INIT_CWD: folder }, 'adapter', 'new', 'acme');
+    expect(code).toBe(0);
+    expect(output).toMatch(/^\.\/acme holds an adapter that works/);
+    expect(output).toContain('atelier adapter check ./acme\n');
+    // The server is started in the checkout.
+    expect(output).toContain(`ATELIER_PLUGINS=${inFolder('acme')} atelier start\n`);
+    const again = await atelierOf(projectPath(), { INIT_CWD: folder }, 'adapter', 'new', 'acme');
+    expect(again.errors).toBe('atelier: acme exists already; nothing was changed\n');
+  });
+
+  it('says how to name a folder to who gives a path for a name', async () => {
+    const { errors } = await atelier('adapter', 'new', './plugins/acme');
+    expect(errors).toMatch(/is no name of an adapter: .*; where it comes to stand is said by --directory\n$/);
   });
 
   it.each(['Acme', '../acme', 'acme-', 'local'])('refuses the name "%s"', async (name) => {
@@ -109,7 +131,7 @@ describe('atelier adapter check', () => {
       });`,
     );
     const { code, output } = await atelier('adapter', 'check', 'echo.mjs');
-    expect(output).toMatch(/^echo 1\.0\.0, 0 fixtures\n/);
+    expect(output.split('\n')[0]).toBe(`echo 1.0.0, 0 fixtures: there is no *.json in ${inFolder('fixtures')}`);
     expect(code).toBe(0);
   });
 
@@ -122,6 +144,52 @@ describe('atelier adapter check', () => {
     const { code, errors } = await atelier('adapter', 'check', './thing.mjs');
     expect(code).toBe(2);
     expect(errors).toMatch(/^atelier: .*thing\.mjs/);
+  });
+
+  it('names the file of a fixture in which a field is misspelt', async () => {
+    await atelier('adapter', 'new', 'acme');
+    const file = inFolder('acme', 'fixtures', 'done.json');
+    await writeFile(file, (await readFile(file, 'utf8')).replace('"expect"', '"expct"'));
+    const { code, output } = await atelier('adapter', 'check', 'acme');
+    expect(code).toBe(1);
+    expect(output).toContain(`    ${file}: there is no field "expct"; did you mean "expect"?`);
+  });
+
+  it('prints each check as soon as it is done', async () => {
+    await atelier('adapter', 'new', 'acme');
+    const file = inFolder('acme', 'adapter.ts');
+    // It stops the process where the first case is begun to be cancelled: what is printed then was not kept to the end.
+    const source = (await readFile(file, 'utf8')).replace(
+      'async cancel(',
+      'async cancel(...given: unknown[]) { given; process.exit(9); },\n  async other(',
+    );
+    expect(source).toContain('process.exit(9)');
+    await writeFile(file, source);
+    const { code, output } = await atelier('adapter', 'check', 'acme');
+    expect(code).toBe(9);
+    expect(output).toContain('✓ purchases     one paid call, whatever goes wrong\n');
+    expect(output).not.toContain(' passed, ');
+  });
+
+  it('finds the fixtures of a package that is built into dist/, and says where it looked when there are none', async () => {
+    const home = inFolder('node_modules', 'atelier-adapter-acme');
+    await atelier('adapter', 'new', 'acme', '--directory', 'node_modules');
+    await rename(inFolder('node_modules', 'acme'), home);
+    await mkdir(join(home, 'dist', 'esm'), { recursive: true });
+    for (const name of ['adapter.ts', 'image.ts', 'vendor.ts'])
+      await rename(join(home, name), join(home, 'dist', 'esm', name));
+    await writeFile(join(home, 'dist', 'esm', 'package.json'), '{"type": "module"}');
+    const manifest = JSON.parse(await readFile(join(home, 'package.json'), 'utf8'));
+    await writeFile(join(home, 'package.json'), JSON.stringify({ ...manifest, exports: './dist/esm/adapter.ts' }));
+    for (const path of ['atelier-adapter-acme', './node_modules/atelier-adapter-acme/dist/esm/adapter.ts']) {
+      const { code, output } = await atelier('adapter', 'check', path);
+      expect(output).toMatch(/^acme 1\.0\.0, 4 fixtures\n/);
+      expect(code).toBe(0);
+    }
+    await rm(join(home, 'fixtures'), { recursive: true });
+    const { output } = await atelier('adapter', 'check', 'atelier-adapter-acme');
+    const places = ['dist/esm', 'dist', '.'].map((place) => join(home, place, 'fixtures'));
+    expect(output.split('\n')[0]).toBe(`acme 1.0.0, 0 fixtures: there is no *.json in ${places.join(' and ')}`);
   });
 
   it('ends with exit code 2 for a fixture that is no JSON', async () => {

@@ -1,4 +1,5 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
+import { readdirSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import {
   type Adapter,
@@ -12,9 +13,17 @@ import {
   type Usage,
   z,
 } from 'atelier/adapter';
-import { checkAdapter, type Fixture, printChecks, requirePassed } from 'atelier/adapter/testing';
+import {
+  type Check,
+  checkAdapter,
+  type Fixture,
+  printChecks,
+  readFixtures,
+  requirePassed,
+} from 'atelier/adapter/testing';
 import { describe, expect, it } from 'vitest';
 import local from '../adapters/local/adapter.ts';
+import { toCase } from '../src/sdk/conformance/fixture.ts';
 import { builtInTaskTypes } from '../src/task-types/index.ts';
 
 const baseUrl = 'https://api.acme.example';
@@ -168,23 +177,23 @@ const rule = {
   result: 'the result fits its task type and names outputs that exist',
   usage: 'usage is in units that are quoted, and not 0 for what was made',
   estimate: 'the estimate is pure, and no less than what was used',
-  expected: 'every recorded case ends as it says',
+  reached: 'only declared hosts are reached',
   recorded: 'what is sent is what was recorded',
+  expected: 'every recorded case ends as it says',
   closed: 'observations are of the closed set',
   unknown: 'a status that nobody knows is running',
   empty: 'success without an output is a failure',
   progress: 'progress does not fall',
   handle: 'a handle is small, versioned JSON',
-  reached: 'only declared hosts are reached',
+  classify: 'classify judges every error, always alike, and never throws',
   refused: 'a refusal of the paid call is final: 400, 401, 402, 403, 404, 422',
   lost: 'a paid call whose answer is lost is ambiguous',
   unsent: 'a paid call that was never sent is retryable, and 429 is rate_limited',
   odd: 'an answer to the paid call in no known shape is not taken for a job',
   look: 'a look at the job that goes wrong can be repeated',
-  classify: 'classify judges every error, always alike, and never throws',
   once: 'one paid call, whatever goes wrong',
+  loops: 'nothing waits or loops: poll looks once, a stream ends with its source',
   abort: 'an abort is heeded',
-  loops: 'nothing waits or loops: poll looks once',
   cancel: 'cancel twice is harmless, and its failures are no disaster',
   find: 'find buys nothing, and says a handle, null, or that it could not look',
   callback: 'a signed callback is understood, also before start has returned',
@@ -534,7 +543,7 @@ const broken: [string, Partial<Adapter>, string[], Fixture[]?][] = [
   [
     'a Retry-After that is forgotten',
     { classify: (error, phase) => ({ ...classifyExchange(error, phase), retryAfterMs: undefined }) as any },
-    [rule.unsent, rule.classify],
+    [rule.classify, rule.unsent],
   ],
   [
     'an answer that is not looked at',
@@ -940,6 +949,107 @@ describe('the conformance suite', () => {
     expect(text).toContain('    the version "latest" is not as 1.0.0\n  → Default-export defineAdapter');
     expect(text).toContain(`${checks.length - 2} passed, 1 failed, 1 not applicable\n`);
     expect(() => checks.forEach(requirePassed)).toThrow('is not as 1.0.0');
+  });
+
+  it.each<[string, object, string]>([
+    ['a field at the top', { expct: fixture.expect }, 'there is no field "expct"; did you mean "expect"?'],
+    ['the list of exchanges', { exchange: [] }, 'there is no field "exchange"; did you mean "exchanges"?'],
+    [
+      'a field of a request',
+      { exchanges: [{ request: { url: jobs, metod: 'POST' }, response: {} }] },
+      'exchanges[0].request: there is no field "metod"; did you mean "method"?',
+    ],
+    [
+      'a field of an answer that resembles none',
+      { exchanges: [{ request: { url: jobs }, response: { body: {} } }] },
+      'exchanges[0].response: there is no field "body"; there are status, headers, json, text, base64',
+    ],
+    [
+      'what is expected',
+      { expect: { output: 1, usage: one } },
+      'expect: there is no field "output"; did you mean "outputs"?',
+    ],
+    [
+      'a field of a failure, which may be a word',
+      { expect: { failure: { clas: 'quota' } } },
+      'expect.failure: there is no field "clas"; did you mean "class"?',
+    ],
+    [
+      'a message of a WebSocket, which may be a text',
+      { sockets: [{ url: 'wss://api.acme.example', messages: [{ jsn: 1 }] }] },
+      'sockets[0].messages[0]: there is no field "jsn"; did you mean "json"?',
+    ],
+  ])('refuses a fixture in which %s is misspelt, and says first where and what', async (_, change, message) => {
+    const checks = await checkAdapter(defineAdapter(good), {
+      fixtures: [{ ...fixture, file: 'fixtures/done.json', ...change }],
+    });
+    const failed = checks.filter(({ outcome }) => outcome === 'failed');
+    expect(failed.map(({ name }) => name)).toEqual([rule.fixtures]);
+    expect(failed[0]!.detail!.split('\n')).toEqual([`fixtures/done.json: ${message}`]);
+  });
+
+  it('knows every field of the fixtures that come with Atelier', () => {
+    const folders = readdirSync('adapters').map((name) => `adapters/${name}/fixtures`);
+    const fixtures = folders.flatMap((folder) => readFixtures(folder));
+    expect(fixtures.length).toBeGreaterThan(70);
+    for (const [index, each] of fixtures.entries()) expect(() => toCase(each, index), each.file).not.toThrow();
+  });
+
+  it.each<[string, Partial<Adapter>, string, string]>([
+    [
+      'a start that throws by mistake',
+      { start: async () => (undefined as any).id },
+      rule.expected,
+      "done: it ends failed, not succeeded (bug ADAPTER_ERROR: TypeError: Cannot read properties of undefined (reading 'id'))",
+    ],
+    [
+      'a look that throws by mistake',
+      { poll: async () => (undefined as any).state },
+      rule.expected,
+      "done: it ends running, not succeeded (bug ADAPTER_ERROR: TypeError: Cannot read properties of undefined (reading 'state'))",
+    ],
+    [
+      'a classify that throws',
+      { classify: (error) => (error as any).no.such },
+      rule.classify,
+      "undefined in start: classify throws TypeError: Cannot read properties of undefined (reading 'no')",
+    ],
+    [
+      'a host that is not declared',
+      { hosts: () => ['other.example'], assetHosts: () => ['*.acme.example'] },
+      rule.reached,
+      'done: POST https://api.acme.example/v1/jobs goes to api.acme.example, which the adapter does not declare in hosts',
+    ],
+    [
+      'a request that was not recorded',
+      { poll: async (_, context) => (await context.fetch(`${jobs}/job-2`)).json() },
+      rule.recorded,
+      'done: no exchange is recorded for GET https://api.acme.example/v1/jobs/job-2 (in poll)',
+    ],
+    ['hosts that throw', { hosts: ({ base }: any) => [new URL(base).host] }, rule.hosts, 'TypeError: Invalid URL'],
+  ])('tells the cause first, and once: %s', async (_, change, name, line) => {
+    const told: Check[] = [];
+    const checks = await checkAdapter(defineAdapter({ ...good, ...change }), {
+      fixtures: [fixture],
+      timeoutMs: 300,
+      onCheck: (check) => told.push(check),
+    });
+    expect(told).toEqual(checks);
+    const failed = checks.filter(({ outcome }) => outcome === 'failed');
+    const others = failed.filter(({ follows }) => follows === name).length;
+    expect(failed[0]!.name).toBe(name);
+    expect(others, printChecks(checks)).toBeGreaterThan(0);
+    const below = printChecks(checks).split('\n').slice(checks.length);
+    expect(below.slice(0, 3)).toEqual(['', `✗ ${name}`, `    ${line}`]);
+    expect(below).toContain(`  and ${others} more ${others === 1 ? 'check fails' : 'checks fail'} for the same reason`);
+    expect(below.filter((each) => each.startsWith('✗ '))).toHaveLength(failed.length - others);
+  });
+
+  it('tells a check with a finding of its own by itself', async () => {
+    const adapter = defineAdapter({ ...good, version: 'latest', poll: async () => (undefined as any).state });
+    const checks = await checkAdapter(adapter, { fixtures: [fixture], timeoutMs: 300 });
+    const failed = checks.filter(({ outcome, follows }) => outcome === 'failed' && !follows);
+    expect(failed.map(({ name }) => name)).toEqual([rule.manifest, rule.expected]);
   });
 
   it('has a broken adapter for each of its rules', () => {

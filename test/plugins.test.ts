@@ -251,6 +251,9 @@ describe('the start is stopped, with the name of the plugin and what to mend, by
     await expect(with_({ ATELIER_ADAPTER_ACNE: '{}' })).rejects.toThrow(
       /ATELIER_ADAPTER_ACNE: no adapter here is called so; did you mean ATELIER_ADAPTER_ACME\?/,
     );
+    expect(() => readConfig({ ATELIER_ADAPTOR_ACME: '{}' })).toThrow(
+      'ATELIER_ADAPTOR_ACME: no such setting; did you mean ATELIER_ADAPTER_ACME?',
+    );
     await expect(with_({ ATELIER_ADAPTER_SOMETHING: '{}' })).rejects.toThrow(/is its plugin in ATELIER_PLUGINS\?/);
   });
 });

@@ -1,10 +1,10 @@
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, extname, join, relative, resolve } from 'node:path';
 import { ConfigError } from '../errors.ts';
 import { loadPlugin } from '../plugins.ts';
 import { projectPath } from '../project-path.ts';
-import { checkAdapter, type Fixture, printChecks, readFixtures } from '../sdk/conformance.ts';
+import { checkAdapter, type Fixture, printCheck, printFindings, readFixtures } from '../sdk/conformance.ts';
 import type { Adapter } from '../sdk/index.ts';
 import { builtInTaskTypes } from '../task-types/index.ts';
 
@@ -21,11 +21,13 @@ const checkTimeoutMs = 20_000;
  */
 export async function newAdapter(name: string, options: { directory: string; version: string }): Promise<void> {
   if (!/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(name) || name.length > 50)
-    throw new ConfigError(`"${name}" is no name of an adapter: lower-case letters, digits and dashes, as acme-images`);
+    throw new ConfigError(
+      `"${name}" is no name of an adapter: lower-case letters, digits and dashes, as acme-images${name.includes('/') ? '; where it comes to stand is said by --directory' : ''}`,
+    );
   if (existsSync(projectPath('adapters', name)) || existsSync(projectPath('dist', 'adapters', name)))
     throw new ConfigError(`"${name}" is an adapter of Atelier's own; choose another name`);
   const folder = resolve(here(), options.directory, name);
-  const shown = relative('', folder) || '.';
+  const shown = relative(here(), folder);
   if (existsSync(folder)) throw new ConfigError(`${shown} exists already; nothing was changed`);
   await mkdir(join(folder, 'fixtures'), { recursive: true });
   for (const file of await readdir(template(), { recursive: true })) {
@@ -36,19 +38,22 @@ export async function newAdapter(name: string, options: { directory: string; ver
   await writeFile(join(folder, 'package.json'), packageJson(name, options.version), { flag: 'wx' });
   await writeFile(join(folder, 'tsconfig.json'), tsconfigJson(), { flag: 'wx' });
   const path = shown.startsWith('..') ? folder : `./${shown}`;
+  // The start of a checkout happens in the checkout, not where the author stands.
+  const plugin = here() === process.cwd() ? path : folder;
   process.stdout.write(
     [
       `${path} holds an adapter that works: a made-up vendor inside it answers. To make it yours, read its README.md.`,
       '',
       `  check it      atelier adapter check ${path}`,
-      `  use it        ATELIER_PLUGINS=${path} atelier start`,
+      `  use it        ATELIER_PLUGINS=${plugin} atelier start`,
       '',
     ].join('\n'),
   );
 }
 
 /**
- * Runs the conformance suite on the adapters of a file, folder or package, with the fixtures in `fixtures/` beside it, and prints what it found.
+ * Runs the conformance suite on the adapters of a file, folder or package, and prints each check as it is done, then what is wrong. The fixtures are in
+ * `fixtures/`, beside what was named or up to the root of its package.
  * @returns the exit code: 0 when nothing failed, else 1.
  * @throws ConfigError when there is no adapter, or a fixture is no JSON.
  */
@@ -57,24 +62,49 @@ export async function checkAdapters(path: string): Promise<number> {
   const meant = resolve(here(), path);
   const plugin = await loadPlugin(existsSync(meant) || path.startsWith('.') ? meant : path);
   if (plugin.adapters.length === 0) throw new ConfigError(`${path} brings no adapter`);
-  const folder = existsSync(meant) && statSync(meant).isDirectory() ? meant : dirname(plugin.path);
+  const beside = existsSync(meant) && statSync(meant).isDirectory() ? [meant] : [];
+  const folders = [...new Set([...beside, ...upToPackage(dirname(plugin.path))])];
   let failed = 0;
   for (const adapter of plugin.adapters) {
-    const fixtures = fixturesOf(adapter, folder);
-    const taskTypes = [...builtInTaskTypes, ...plugin.taskTypes];
-    const checks = await checkAdapter(adapter, { fixtures, taskTypes, timeoutMs: checkTimeoutMs });
-    failed += checks.filter(({ outcome }) => outcome === 'failed').length;
+    const fixtures = fixturesOf(adapter, folders);
     const count = `${fixtures.length} ${fixtures.length === 1 ? 'fixture' : 'fixtures'}`;
-    process.stdout.write(`${adapter.name} ${adapter.version}, ${count}\n\n${printChecks(checks)}`);
+    const places = folders.map((folder) => join(folder, 'fixtures')).join(' and ');
+    const none = fixtures.length === 0 ? `: there is no *.json in ${places}` : '';
+    process.stdout.write(`${adapter.name} ${adapter.version}, ${count}${none}\n\n`);
+    const checks = await checkAdapter(adapter, {
+      fixtures,
+      taskTypes: [...builtInTaskTypes, ...plugin.taskTypes],
+      timeoutMs: checkTimeoutMs,
+      onCheck: (check) => process.stdout.write(`${printCheck(check)}\n`),
+    });
+    failed += checks.filter(({ outcome }) => outcome === 'failed').length;
+    process.stdout.write(printFindings(checks));
   }
   return failed > 0 ? 1 : 0;
 }
 
+/** The folder, and those above it to the root of its package: what is built stands in `dist/`, what was recorded does not. */
+function upToPackage(folder: string): string[] {
+  const folders = [folder];
+  // A package.json without a name says what the modules below it are, and not where a package begins.
+  while (!nameIn(folders.at(-1)!)) {
+    const above = dirname(folders.at(-1)!);
+    if (above === folders.at(-1)) return [folder];
+    folders.push(above);
+  }
+  return folders;
+}
+
+function nameIn(folder: string): string | undefined {
+  const file = join(folder, 'package.json');
+  return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')).name : undefined;
+}
+
 /** Of a package with several adapters, each has its own folder in `fixtures/`. */
-function fixturesOf({ name }: Adapter, folder: string): Fixture[] {
-  const own = join(folder, 'fixtures', name);
+function fixturesOf({ name }: Adapter, folders: string[]): Fixture[] {
+  const places = folders.flatMap((folder) => [join(folder, 'fixtures', name), join(folder, 'fixtures')]);
   try {
-    return readFixtures(existsSync(own) ? own : join(folder, 'fixtures'));
+    return places.map(readFixtures).find((fixtures) => fixtures.length > 0) ?? [];
   } catch (cause) {
     throw new ConfigError((cause as Error).message, { cause });
   }

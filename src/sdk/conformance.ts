@@ -3,16 +3,18 @@ import { answerRules } from './conformance/answers.ts';
 import { callbackRules } from './conformance/callbacks.ts';
 import { callRules } from './conformance/calls.ts';
 import { configOf, inputOf, modelsFor } from './conformance/case.ts';
-import { apply, type Check, type Rule, type Subject } from './conformance/check.ts';
+import { apply, type Check, leaderOf, overNetwork, type Rule, type Subject } from './conformance/check.ts';
 import { failureRules } from './conformance/failures.ts';
 import { type Fixture, type FixtureCase, toCase } from './conformance/fixture.ts';
 import { manifestRules } from './conformance/manifest.ts';
 import { secretRules } from './conformance/secrets.ts';
 import { transformerRules } from './conformance/transformers.ts';
+import { stuckAt } from './conformance/waiting.ts';
 import type { TaskType } from './task-type.ts';
 
 export type { Check } from './conformance/check.ts';
 export { type Fixture, readFixtures } from './conformance/fixture.ts';
+export { printCheck, printChecks, printFindings } from './conformance/report.ts';
 
 /** What {@link checkAdapter} goes by. */
 export interface CheckOptions {
@@ -22,12 +24,14 @@ export interface CheckOptions {
   taskTypes?: TaskType<any, any>[];
   /** Made-up values of secrets, where any text will not do. Default: a text for each that is declared. */
   secrets?: Record<string, string>;
-  /** The longest that one call of the adapter may take. Milliseconds, default 5,000; more for an adapter that does the work itself. */
+  /** The longest that one call of the adapter may take. Milliseconds, default 5,000; more counts only in cases without exchanges: there it does the work itself. */
   timeoutMs?: number;
+  /** Called with each check as soon as it is done. Default: nothing is. */
+  onCheck?(check: Check): void;
 }
 
-const rules: Rule[] = [
-  ...manifestRules,
+/** After what is known without playing a case. */
+const playedRules: Rule[] = [
   ...transformerRules,
   ...answerRules,
   ...failureRules,
@@ -49,34 +53,23 @@ const rules: Rule[] = [
 export async function checkAdapter(adapter: Adapter, options: CheckOptions): Promise<Check[]> {
   const subject = await prepare(adapter, options);
   const checks: Check[] = [];
-  for (const rule of rules) checks.push(await apply(rule, subject));
+  const run = async (rules: Rule[]) => {
+    for (const rule of rules) {
+      const check = await apply(rule, subject);
+      const follows = leaderOf(check, checks, subject);
+      checks.push(follows ? { ...check, follows } : check);
+      options.onCheck?.(checks.at(-1)!);
+    }
+  };
+  await run(manifestRules);
+  await findStuck(subject);
+  await run(playedRules);
   return checks;
 }
 
 /** @throws Error with what is wrong and what to do, for a check that failed. What does not apply passes. */
 export function requirePassed({ name, outcome, detail, fix }: Check): void {
   if (outcome === 'failed') throw new Error(`${name}\n${detail}\n→ ${fix}`);
-}
-
-const marks = { passed: '✓', failed: '✗', 'not applicable': '–' };
-
-/** The checks as a table in plain text; below it, what is wrong and what to do about it. Ends with a line break. */
-export function printChecks(checks: Check[]): string {
-  const width = Math.max(...checks.map(({ group }) => group.length));
-  const rows = checks.map(
-    ({ group, name, outcome, detail }) =>
-      `  ${marks[outcome]} ${group.padEnd(width)}  ${name}${outcome === 'not applicable' ? ` (${detail})` : ''}`,
-  );
-  const failed = checks.filter(({ outcome }) => outcome === 'failed');
-  const remedies = failed.flatMap(({ name, detail = '', fix }) => [
-    '',
-    `✗ ${name}`,
-    ...detail.split('\n').map((line) => `    ${line}`),
-    `  → ${fix}`,
-  ]);
-  const count = (outcome: Check['outcome']) => checks.filter((check) => check.outcome === outcome).length;
-  const sum = `${count('passed')} passed, ${count('failed')} failed, ${count('not applicable')} not applicable`;
-  return `${[...rows, ...remedies, '', sum].join('\n')}\n`;
 }
 
 async function prepare(adapter: Adapter, options: CheckOptions): Promise<Subject> {
@@ -87,6 +80,8 @@ async function prepare(adapter: Adapter, options: CheckOptions): Promise<Subject
     cases: [],
     models: new Map(),
     unfit: [],
+    stuck: new Map(),
+    troubles: new Set(),
     timeoutMs,
     taskType: (name) => taskTypes.find((type) => type.name === name),
     secretsOf: (each) => ({
@@ -99,10 +94,18 @@ async function prepare(adapter: Adapter, options: CheckOptions): Promise<Subject
     try {
       subject.cases.push(await fitting(subject, toCase(fixture, index)));
     } catch (error) {
-      subject.unfit.push(`${fixture.name ?? `case ${index + 1}`}: ${reasonOf(error)}`);
+      subject.unfit.push(`${fixture.file ?? fixture.name ?? `case ${index + 1}`}: ${reasonOf(error)}`);
     }
   }
   return subject;
+}
+
+async function findStuck(subject: Subject): Promise<void> {
+  for (const one of overNetwork(subject)) {
+    // What is thrown here, the rules come upon and tell.
+    const words = await stuckAt(subject, one).catch(() => undefined);
+    if (words) subject.stuck.set(one, words);
+  }
 }
 
 /** @throws when the adapter has no such transformer, or its schemas refuse what the fixture holds. */

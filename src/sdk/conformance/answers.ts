@@ -20,16 +20,33 @@ const unknownStatus = 'zzz_no_such_status';
 /** What the recorded answers of the vendor become. */
 export const answerRules: Rule[] = [
   {
-    group: 'answers',
-    name: 'every recorded case ends as it says',
-    fix: "Compare the fixture's `expect` with what the adapter makes of its answers.",
-    test: (subject) => each(subject.cases, noFixtures, async (one) => unexpected(one, await replay(subject, one))),
+    group: 'network',
+    name: 'only declared hosts are reached',
+    fix: 'Name every host in hosts(config), and those that serve outputs in assetHosts(config). Use context.fetch, never fetch.',
+    test: (subject) =>
+      each(subject.cases, noFixtures, async (one) => {
+        const seen = await replay(subject, one);
+        const config = configOf(subject.adapter, one);
+        const assetHosts = subject.adapter.assetHosts?.(config) ?? subject.adapter.hosts?.(config) ?? [];
+        const found = [...seen.bypasses, ...seen.wire.refused];
+        for (const [index, { from }] of (seen.produced?.outputs ?? []).entries()) {
+          const refused = 'url' in from ? refusal(assetHosts, 'assetHosts')(from.url, /^https?:$/) : null;
+          if (refused) found.push(`output ${index} ${refused}`);
+        }
+        return found;
+      }),
   },
   {
     group: 'answers',
     name: 'what is sent is what was recorded',
     fix: 'Record the missing exchange in the fixture, or mend the request: `json` in a fixture holds what must be sent.',
     test: (subject) => each(overNetwork(subject), noNetwork, async (one) => (await replay(subject, one)).wire.strayed),
+  },
+  {
+    group: 'answers',
+    name: 'every recorded case ends as it says',
+    fix: "What the adapter throws by mistake, mend first. Else compare the fixture's `expect` with what comes of its answers.",
+    test: (subject) => each(subject.cases, noFixtures, async (one) => unexpected(one, await replay(subject, one))),
   },
   {
     group: 'answers',
@@ -51,11 +68,11 @@ export const answerRules: Rule[] = [
       return each(pollable, 'no recorded answer to GET has a status field', async (one) => {
         const change = (response: RecordedResponse, { phase }: Sent) =>
           phase === 'poll' ? withUnknownStatus(one, response) : response;
-        const { handle, observations, looks, failure } = await rehearse(
-          subject,
-          { ...one, sockets: [] },
-          { change, looks: 3 },
-        );
+        const { handle, observations, looks, failure } = await rehearse(subject, one, {
+          change,
+          looks: 3,
+          silent: true,
+        });
         if (!handle) return [];
         const states = new Set([
           ...observations.map(({ state }) => state),
@@ -76,7 +93,7 @@ export const answerRules: Rule[] = [
       const network = overNetwork(subject);
       const giving = succeeding(subject).filter((one) => network.includes(one));
       return each(giving, 'no recorded case succeeds', async (one) => {
-        const good = await replay(subject, one);
+        const good = await rehearse(subject, one, { silent: true });
         if (!good.produced) return [];
         const words = wordsOf(good.produced);
         const isFile = good.produced.outputs.length > 0;
@@ -85,7 +102,7 @@ export const answerRules: Rule[] = [
           if (last !== undefined && sent.phase !== last.phase) return response;
           return isFile ? withoutFiles(response) : withoutWords(response, [...words.values()]);
         };
-        const { state, produced, failure, looks } = await rehearse(subject, { ...one, sockets: [] }, { change });
+        const { state, produced, failure, looks } = await rehearse(subject, one, { change, silent: true });
         const failures = [...(failure ? [failure] : []), ...looks].filter((facts) => facts.class === 'bug');
         if (failures.length > 0) return failures.map(({ message }) => `it throws: ${message}`);
         if (state !== 'succeeded' || !produced) return [];
@@ -126,23 +143,6 @@ export const answerRules: Rule[] = [
         return found;
       });
     },
-  },
-  {
-    group: 'network',
-    name: 'only declared hosts are reached',
-    fix: 'Name every host in hosts(config), and those that serve outputs in assetHosts(config). Use context.fetch, never fetch.',
-    test: (subject) =>
-      each(subject.cases, noFixtures, async (one) => {
-        const seen = await replay(subject, one);
-        const config = configOf(subject.adapter, one);
-        const assetHosts = subject.adapter.assetHosts?.(config) ?? subject.adapter.hosts?.(config) ?? [];
-        const found = [...seen.bypasses, ...seen.wire.refused];
-        for (const [index, { from }] of (seen.produced?.outputs ?? []).entries()) {
-          const refused = 'url' in from ? refusal(assetHosts, 'assetHosts')(from.url, /^https?:$/) : null;
-          if (refused) found.push(`output ${index} ${refused}`);
-        }
-        return found;
-      }),
   },
 ];
 

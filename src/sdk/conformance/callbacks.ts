@@ -29,8 +29,10 @@ export const callbackRules: Rule[] = [
         }
         return found;
       });
+      const isUntried =
+        !Array.isArray(found) && subject.adapter.receive && subject.unfit.length + subject.stuck.size === 0;
       // What nobody ever tried to verify is not verified.
-      return !Array.isArray(found) && subject.adapter.receive ? [noCallback] : found;
+      return isUntried ? [noCallback] : found;
     },
   },
   {
@@ -87,7 +89,12 @@ function calledBack(
     await rehearse(subject, one, {
       until: 'start',
       async after(seen) {
-        if (!seen.handle) return void found.push('start gives no handle');
+        if (!seen.handle) {
+          const { failure } = seen;
+          const why = failure ? ` (${failure.class} ${failure.code}: ${failure.message})` : '';
+          return void found.push(`start gives no handle${why}`);
+        }
+
         const call = callOf(adapter, seen);
         const receive: Receive = (request, handle, at = Date.parse(one.callback!.at)) =>
           call('receive', () => adapter.receive!(request, handle, { ...seen.context, now: () => new Date(at) }));

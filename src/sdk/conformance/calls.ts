@@ -1,59 +1,19 @@
 import type { Adapter, CancelAnswer, Handle } from '../adapter.ts';
 import type { FailureFacts } from '../failure.ts';
-import { each, overNetwork, type Rule, type Subject } from './check.ts';
+import { each, type Rule, type Subject } from './check.ts';
 import { mayBuy } from './faults.ts';
 import type { FixtureCase, RecordedResponse } from './fixture.ts';
-import { classify, type Rehearsal, type RehearsalOptions, rehearse } from './rehearsal.ts';
+import { type Rehearsal, type RehearsalOptions, rehearse } from './rehearsal.ts';
 import { show } from './value.ts';
+import { classify } from './verdict.ts';
+import { waitingRules } from './waiting.ts';
 import type { Fault } from './wire.ts';
 
-const soonMs = 1_000;
-/** An answer comes at once in a rehearsal: what takes longer waits, unless the machine is busy, so the shortest of some tries counts. */
-const longestCallMs = 100;
-const tries = 3;
-const mostRequests = 3;
 const cancelAnswers: CancelAnswer[] = ['cancelled', 'requested', 'too_late', 'unknown'];
 
 /** How an adapter lets go, looks for what was lost, and hears of its jobs. */
 export const callRules: Rule[] = [
-  {
-    group: 'calls',
-    name: 'an abort is heeded',
-    fix: 'Await context.fetch directly, and hand context.signal to whatever else waits; start must reject when it aborts.',
-    test: (subject) =>
-      each(subject.cases, 'there are no fixtures', async (one) => {
-        const stop = new AbortController();
-        const timer = setTimeout(() => stop.abort('cancelled'), 20);
-        const begun = performance.now();
-        const seen = await rehearse(subject, one, { signal: stop.signal, fault: () => 'hang', until: 'start' });
-        clearTimeout(timer);
-        const tookMs = Math.round(performance.now() - begun);
-        if (seen.hung || (stop.signal.aborted && tookMs > soonMs)) return [`start goes on for ${tookMs} ms after it`];
-        if (seen.wire.sent.length > 1) return [`start sends ${seen.wire.sent.length} requests`];
-        return seen.wire.sent.length > 0 && !seen.failure ? ['start gives an answer that nobody sent'] : [];
-      }),
-  },
-  {
-    group: 'calls',
-    name: 'nothing waits or loops: poll looks once',
-    fix: 'No sleep, no loop: make the requests of one look and return what they say. Atelier sets the rhythm.',
-    test: (subject) =>
-      each(overNetwork(subject), 'no fixture has exchanges', async (one) => {
-        const found: string[] = [];
-        for (const phase of ['start', 'poll'] as const) {
-          let shortestMs = Number.POSITIVE_INFINITY;
-          for (let count = 0; count < tries && shortestMs > longestCallMs; count++) {
-            const { hung, wire, tookMs } = await rehearse(subject, { ...one, sockets: [] }, { looks: 1 });
-            if (hung) return [`${hung} does not come back`];
-            shortestMs = Math.min(shortestMs, tookMs[phase] ?? 0);
-            const requests = wire.sent.filter((sent) => sent.phase === phase).length;
-            if (requests > mostRequests) found.push(`one ${phase} makes ${requests} requests`);
-          }
-          if (shortestMs > longestCallMs) found.push(`${phase} takes ${Math.round(shortestMs)} ms`);
-        }
-        return found;
-      }),
-  },
+  ...waitingRules,
   {
     group: 'calls',
     name: 'cancel twice is harmless, and its failures are no disaster',

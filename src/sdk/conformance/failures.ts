@@ -3,7 +3,7 @@ import type { CallPhase } from '../adapter.ts';
 import type { FailureClass, FailureFacts } from '../failure.ts';
 import { HttpFailure, NetworkFailure } from '../http.ts';
 import { malformedFailure } from './answers.ts';
-import { each, overNetwork, type Rule, type Subject } from './check.ts';
+import { describe, each, overNetwork, type Rule, type Subject } from './check.ts';
 import { interruptions, lostAnswers, mayBuy, oddAnswers, refusal, refusals } from './faults.ts';
 import type { FixtureCase } from './fixture.ts';
 import { type Rehearsal, rehearse } from './rehearsal.ts';
@@ -19,6 +19,30 @@ const isLook = ({ phase }: Sent): boolean => phase === 'poll';
 
 /** Rule A: what a failure means depends on where it happens. */
 export const failureRules: Rule[] = [
+  {
+    group: 'failures',
+    name: 'classify judges every error, always alike, and never throws',
+    fix: "classify(error, phase) is pure: return undefined for what you do not know. An Error that is none of the exchange's is no reason to try again.",
+    test({ adapter }) {
+      if (!adapter.classify) return { skipped: 'the adapter leaves it to the default' };
+      const found: string[] = [];
+      for (const phase of phases)
+        for (const [name, error] of strangers()) {
+          const judge = () => adapter.classify!(error, phase);
+          try {
+            const facts = judge();
+            if (!isDeepStrictEqual(facts, judge())) found.push(`${name} in ${phase}: judged otherwise the second time`);
+            if (facts) found.push(...malformedFailure(facts).map((line) => `${name} in ${phase}: ${line}`));
+            const isForeign = !(error instanceof HttpFailure || error instanceof NetworkFailure);
+            if (isForeign && phase === 'start' && adapter.resubmit !== 'safe' && facts?.class === 'retryable')
+              found.push(`${name} in start is retryable: a paid call may have been made`);
+          } catch (thrown) {
+            found.push(`${name} in ${phase}: classify throws ${describe(thrown)}`);
+          }
+        }
+      return found;
+    },
+  },
   {
     group: 'failures',
     name: 'a refusal of the paid call is final: 400, 401, 402, 403, 404, 422',
@@ -91,11 +115,11 @@ export const failureRules: Rule[] = [
           ['an answer without end', 'endless'],
         ] as [string, Fault][];
         for (const [name, fault] of faults) {
-          const { observations, looks } = await rehearse(
-            subject,
-            { ...one, sockets: [] },
-            { fault: (sent) => (isLook(sent) ? fault : undefined), looks: 1 },
-          );
+          const { observations, looks } = await rehearse(subject, one, {
+            fault: (sent) => (isLook(sent) ? fault : undefined),
+            looks: 1,
+            silent: true,
+          });
           const wrong = looks.filter(({ class: found }) => found !== 'retryable' && found !== 'rate_limited');
           found.push(...wrong.map((facts) => `${name}: ${told(facts)}`));
           found.push(
@@ -106,30 +130,6 @@ export const failureRules: Rule[] = [
         }
         return [...found, ...(await laterRequests(subject, one))];
       }),
-  },
-  {
-    group: 'failures',
-    name: 'classify judges every error, always alike, and never throws',
-    fix: "classify(error, phase) is pure: return undefined for what you do not know. An Error that is none of the exchange's is no reason to try again.",
-    test({ adapter }) {
-      if (!adapter.classify) return { skipped: 'the adapter leaves it to the default' };
-      const found: string[] = [];
-      for (const phase of phases)
-        for (const [name, error] of strangers()) {
-          const judge = () => adapter.classify!(error, phase);
-          try {
-            const facts = judge();
-            if (!isDeepStrictEqual(facts, judge())) found.push(`${name} in ${phase}: judged otherwise the second time`);
-            if (facts) found.push(...malformedFailure(facts).map((line) => `${name} in ${phase}: ${line}`));
-            const isForeign = !(error instanceof HttpFailure || error instanceof NetworkFailure);
-            if (isForeign && phase === 'start' && adapter.resubmit !== 'safe' && facts?.class === 'retryable')
-              found.push(`${name} in start is retryable: a paid call may have been made`);
-          } catch (thrown) {
-            found.push(`${name} in ${phase}: throws ${String(thrown)}`);
-          }
-        }
-      return found;
-    },
   },
   {
     group: 'purchases',
@@ -214,8 +214,7 @@ const polled = (subject: Subject): FixtureCase[] =>
 
 /** Breaks one request after the other that a job's looks make, each alone: the next look finds the same end. */
 async function laterRequests(subject: Subject, one: FixtureCase): Promise<string[]> {
-  const silent = { ...one, sockets: [] };
-  const whole = await rehearse(subject, silent);
+  const whole = await rehearse(subject, one, { silent: true });
   const urls = whole.wire.sent.filter(isLook).map(({ method, url }) => `${method} ${url}`);
   // The first of all was broken above, and those between say what the first and the last say.
   const places = new Set(urls.flatMap((url) => [urls.indexOf(url), urls.lastIndexOf(url)]).filter((at) => at > 0));
@@ -223,8 +222,9 @@ async function laterRequests(subject: Subject, one: FixtureCase): Promise<string
   for (const place of places)
     for (const [name, fault] of interruptions) {
       let count = 0;
-      const seen = await rehearse(subject, silent, {
+      const seen = await rehearse(subject, one, {
         fault: (sent) => (isLook(sent) && count++ === place ? fault : undefined),
+        silent: true,
       });
       const where = `${name} to ${urls[place]}`;
       const known = whole.looks.map(({ code }) => code);

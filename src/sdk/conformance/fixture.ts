@@ -1,11 +1,26 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { closest, distance } from 'fastest-levenshtein';
 import { z } from 'zod';
 import { failureClasses } from '../failure.ts';
 
+/** An object of these fields and no others: what is misspelt would count for nothing, and the check would pass. */
+const shape = <Fields extends z.core.$ZodShape>(fields: Fields) =>
+  z.strictObject(fields, {
+    error: (issue) =>
+      issue.code === 'unrecognized_keys' ? issue.keys.map((key) => unknownField(key, fields)).join('; ') : undefined,
+  });
+
+function unknownField(name: string, fields: object): string {
+  const known = Object.keys(fields);
+  const nearest = closest(name, known);
+  const isNear = distance(name, nearest) <= Math.min(2, Math.floor(name.length / 3));
+  return `there is no field "${name}"; ${isNear ? `did you mean "${nearest}"?` : `there are ${known.join(', ')}`}`;
+}
+
 const headers = z.record(z.string(), z.string());
-const usage = z.array(z.object({ unit: z.string(), quantity: z.number() }));
+const usage = z.array(shape({ unit: z.string(), quantity: z.number() }));
 
 /** Bytes as `json`, as `text` (an event stream, say) or as `base64`; none of them: no bytes. */
 const content = {
@@ -14,14 +29,14 @@ const content = {
   base64: z.string().optional(),
 };
 
-const response = z.object({
+const response = shape({
   status: z.int().min(100).max(599).default(200),
   headers: headers.optional().describe('`content-type` follows from `json`, unless it is given.'),
   ...content,
 });
 
-const exchange = z.object({
-  request: z.object({
+const exchange = shape({
+  request: shape({
     method: z.string().default('GET'),
     url: z.string().describe('Whole. Its query parameters must be sent; others may be.'),
     json: z.unknown().optional().describe('What was sent must hold all of it; `"*"` stands for anything.'),
@@ -36,7 +51,7 @@ const exchange = z.object({
     ),
 });
 
-const schema = z.object({
+const schema = shape({
   document: z.string().describe("Where the vendor's document stands that says so: a URL."),
   taskType: z.string(),
   model: z.string(),
@@ -55,7 +70,7 @@ const schema = z.object({
     .record(
       z.string(),
       z.array(
-        z.object({
+        shape({
           kind: z.enum(['IMAGE', 'VIDEO', 'AUDIO', 'TEXT', 'OTHER']),
           contentType: z.string().optional(),
           place: z.string().optional().describe('What stands in the request in its place.'),
@@ -71,7 +86,7 @@ const schema = z.object({
       'In the order of the recording. Several of one method and URL answer one after the other; the last GET of them again and again. Empty: the adapter needs no network.',
     ),
   sockets: z
-    .array(z.object({ url: z.string(), messages: z.array(z.union([z.string(), z.object(content)])) }))
+    .array(shape({ url: z.string(), messages: z.array(z.union([z.string(), shape(content)])) }))
     .default([])
     .describe('WebSockets: what the vendor said, then the end.'),
   statusFields: z
@@ -86,24 +101,21 @@ const schema = z.object({
     .object({ at: z.iso.datetime(), headers, query: z.record(z.string(), z.string()).default({}), ...content })
     .optional()
     .describe('A signed call of the vendor about the job of this recording, and when it came.'),
-  expect: z.object({
+  expect: shape({
     outputs: z.int().min(0).optional().describe('How many files.'),
     state: z
       .enum(['succeeded', 'failed', 'cancelled', 'running', 'queued'])
       .optional()
       .describe('Where it ends. Default: failed with `failure`, else succeeded.'),
     failure: z
-      .union([
-        z.enum(failureClasses),
-        z.object({ class: z.enum(failureClasses).optional(), code: z.string().optional() }),
-      ])
+      .union([z.enum(failureClasses), shape({ class: z.enum(failureClasses).optional(), code: z.string().optional() })])
       .optional(),
     result: z.record(z.string(), z.unknown()).optional().describe('The result must hold all of it.'),
     usage: usage
       .nullable()
       .optional()
       .describe('`null`: the vendor does not say, and the quote is charged. Needed where it succeeds.'),
-    cost: z.object({ amount: z.string(), currency: z.string() }).optional(),
+    cost: shape({ amount: z.string(), currency: z.string() }).optional(),
     warnings: z
       .union([z.int().min(0), z.array(z.string())])
       .optional()
@@ -138,6 +150,8 @@ export type RecordedExchange = z.output<typeof exchange>;
 export type Fixture = z.input<typeof schema> & {
   /** Its file's name without `.json`: what the suite calls it. */
   name?: string;
+  /** Where it was read from: what is wrong with it begins with that. */
+  file?: string;
 };
 
 /** A {@link Fixture} with its defaults. */
@@ -157,23 +171,41 @@ export function readFixtures(folder: string | URL): Fixture[] {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
     throw error;
   }
-  return files.sort().map((file) => {
+  return files.sort().map((name) => {
+    const file = join(path, name);
     try {
-      return { ...JSON.parse(readFileSync(join(path, file), 'utf8')), name: file.slice(0, -'.json'.length) };
+      return { ...JSON.parse(readFileSync(file, 'utf8')), name: name.slice(0, -'.json'.length), file };
     } catch (cause) {
-      throw new TypeError(`${join(path, file)}: ${(cause as Error).message}`, { cause });
+      throw new TypeError(`${file}: ${(cause as Error).message}`, { cause });
     }
   });
 }
 
-/** @throws TypeError that says which field does not fit. */
-export function toCase(fixture: Fixture, index: number): FixtureCase {
-  const name = fixture.name ?? `case ${index + 1}`;
+/** @throws TypeError that says which fields do not fit, and where they stand. */
+export function toCase({ name, file: _, ...fixture }: Fixture, index: number): FixtureCase {
   const parsed = schema.safeParse(fixture);
-  if (parsed.success) return { ...parsed.data, name };
-  const issues = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
-  throw new TypeError(issues.join('; '));
+  if (parsed.success) return { ...parsed.data, name: name ?? `case ${index + 1}` };
+  const issues = parsed.error.issues.flatMap((issue) => plain(issue));
+  // What is misspelt is missing too, under its right name.
+  issues.sort((one, other) => Number(isUnknown(other)) - Number(isUnknown(one)));
+  throw new TypeError(issues.map(({ path, message }) => [pathOf(path), message].filter(Boolean).join(': ')).join('; '));
 }
+
+const isUnknown = ({ code }: z.core.$ZodIssue): boolean => code === 'unrecognized_keys';
+
+/** What is wrong with a value that may have several shapes: what the shape says that it has come nearest to. */
+function plain(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
+  if (issue.code !== 'invalid_union') return [issue];
+  const nearest = issue.errors.find((each) => each.every((one) => isUnknown(one) || one.path.length > 0));
+  return nearest?.flatMap((each) => plain({ ...each, path: [...issue.path, ...each.path] })) ?? [issue];
+}
+
+/** `exchanges[0].request` */
+const pathOf = (path: PropertyKey[]): string =>
+  path.reduce<string>((whole, key) => {
+    if (typeof key === 'number') return `${whole}[${key}]`;
+    return whole ? `${whole}.${String(key)}` : String(key);
+  }, '');
 
 /** The bytes of a recorded answer, message or callback. */
 export function bytesOf({ json, text, base64 }: { json?: unknown; text?: string; base64?: string }): Uint8Array {

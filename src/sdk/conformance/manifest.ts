@@ -87,7 +87,8 @@ export const manifestRules: Rule[] = [
       const missing = Object.keys(adapter.transformers).filter((type) => !has(good, type));
       const needsNone = adapter.runs === 'here' && !adapter.hosts;
       if (cases.length === 0 && unfit.length === 0 && needsNone) return { skipped: 'it runs here, without a network' };
-      if (!needsNone)
+      // A fixture that does not fit may be the one that is missing.
+      if (!needsNone && unfit.length === 0)
         found.push(...missing.map((type) => `no fixture ${has(cases, type) ? 'of a success ' : ''}for ${type}`));
       for (const { name, expect } of good) {
         if (!expect.outputs && !expect.result)

@@ -1,13 +1,13 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Adapter, CallPhase, Handle, Observation, Produced, Started } from '../adapter.ts';
+import type { CallPhase, Handle, Observation, Produced, Started } from '../adapter.ts';
 import type { AdapterContext } from '../context.ts';
-import { type FailureFacts, isAdapterFailure } from '../failure.ts';
-import { classifyExchange } from '../http.ts';
+import type { FailureFacts } from '../failure.ts';
 import { configOf, place, transform, transformContext } from './case.ts';
-import { describe, type Subject } from './check.ts';
+import { noteTrouble, type Subject } from './check.ts';
 import type { FixtureCase, RecordedExchange, RecordedResponse } from './fixture.ts';
+import { classify, hangs, shapeless } from './verdict.ts';
 import { type Fault, openWire, type Sent, type Wire } from './wire.ts';
 
 /** One attempt of an adapter at a recorded case, and all that was seen of it. */
@@ -29,8 +29,10 @@ export interface Rehearsal {
   looks: FailureFacts[];
   logs: string[];
   progress: number[];
-  /** What took longer than it may. */
+  /** What took longer than it may, or did not end. */
   hung?: CallPhase;
+  /** Which call gave observations one by one. */
+  streamed?: 'start' | 'follow';
   /** How long the longest call of each kind took, in milliseconds. */
   tookMs: Partial<Record<CallPhase, number>>;
   /** Calls of the global fetch. */
@@ -49,7 +51,11 @@ export interface RehearsalOptions {
   until?: 'start' | 'end';
   /** Looks at the job, at most. Default: as many as the recording has answers for. */
   looks?: number;
+  /** The job is polled, and not followed. */
+  silent?: true;
   signal?: AbortSignal;
+  /** Runs each call of the adapter. Default: as it is. */
+  within?<Value>(begin: () => Value): Value;
   /** What comes after it, with what was opened still open. */
   after?(rehearsal: Rehearsal): Promise<void>;
 }
@@ -58,15 +64,23 @@ const firstOfJanuary = '2026-01-01T00:00:00.000Z';
 const mostLooks = 40;
 /** Looks at a job that needs no recorded answers, or has none left: time goes on between them. */
 const sparseLooks = 14;
-const mostObservations = 100_000;
+const mostObservations = 10_000;
+/** A call that a recording answers needs no time at all. */
+const longestAnsweredMs = 5_000;
 
 const replays = new WeakMap<FixtureCase, Promise<Rehearsal>>();
 
 /** Plays a case as it was recorded, once for all rules. */
 export function replay(subject: Subject, each: FixtureCase): Promise<Rehearsal> {
-  const known = replays.get(each) ?? rehearse(subject, each);
+  const known = replays.get(each) ?? play(subject, each);
   replays.set(each, known);
   return known;
+}
+
+async function play(subject: Subject, each: FixtureCase): Promise<Rehearsal> {
+  const seen = await rehearse(subject, each);
+  if (seen.failure && !each.expect.failure) noteTrouble(subject, seen.failure.message);
+  return seen;
 }
 
 /**
@@ -103,6 +117,8 @@ async function run(
   const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
   let phase: CallPhase = 'start';
   let elapsedMs = 0;
+  const isAnswered = each.exchanges.length + each.sockets.length > 0;
+  const limitMs = isAnswered ? Math.min(subject.timeoutMs, longestAnsweredMs) : subject.timeoutMs;
   const config = configOf(adapter, each);
   const wire = openWire({
     exchanges: options.exchanges ?? each.exchanges,
@@ -150,17 +166,17 @@ async function run(
   ): Promise<{ value?: Value; failure?: FailureFacts }> {
     phase = at;
     const begun = performance.now();
-    const work = (async () => begin())();
+    const work = (async () => (options.within ? options.within(begin) : begin()))();
     work.catch(() => {});
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<'late'>((resolve) => {
-      timer = setTimeout(resolve, subject.timeoutMs, 'late');
+      timer = setTimeout(resolve, limitMs, 'late');
     });
     try {
       const value = await Promise.race([work, late]);
       if (value !== 'late') return { value: value as Value };
       seen.hung ??= at;
-      return { failure: { class: 'bug', code: 'HANGS', message: `${at} took longer than ${subject.timeoutMs} ms` } };
+      return { failure: hangs(`${at} took longer than ${limitMs} ms`) };
     } catch (error) {
       return { failure: classify(adapter, error, at) };
     } finally {
@@ -182,17 +198,27 @@ async function run(
     return !['queued', 'running'].includes(seen.state);
   }
 
-  async function watch(at: 'start' | 'follow', observations: AsyncIterable<Observation>): Promise<boolean> {
-    const iterator = observations[Symbol.asyncIterator]();
+  /** @returns true when the job has ended. */
+  async function watch(at: 'start' | 'follow', open: () => AsyncIterable<Observation>): Promise<boolean> {
+    seen.streamed = at;
+    const fail = (failure: FailureFacts): boolean => {
+      if (at === 'start') end(failure, at);
+      else seen.looks.push(failure);
+      return at === 'start' || seen.hung !== undefined;
+    };
+    const { value: iterator, failure: unopened } = await call(at, () => open()[Symbol.asyncIterator]());
+    if (!iterator) return fail(unopened!);
+    const begun = performance.now();
     try {
-      for (let count = 0; count < mostObservations; count++) {
+      for (let count = 1; ; count++) {
         const { value: next, failure } = await call(at, () => iterator.next());
-        if (failure && at === 'follow') seen.looks.push(failure);
-        else if (failure) end(failure, at);
-        if (!next || next.done) return at === 'start' && failure !== undefined;
-        if (observe(next.value)) return true;
+        if (failure) return fail(failure);
+        if (next!.done) return false;
+        if (observe(next!.value)) return true;
+        if (count < mostObservations && !(isAnswered && performance.now() - begun > limitMs)) continue;
+        seen.hung ??= at;
+        return fail(hangs(`${at} gives observations without end`));
       }
-      return false;
     } finally {
       iterator.return?.()?.catch?.(() => {});
     }
@@ -221,13 +247,14 @@ async function run(
     if (!started) return end(failure ?? shapeless, 'start');
     if ('handle' in started) seen.handle = started.handle;
     else if ('answer' in started) Object.assign(seen, { state: 'succeeded', answer: started.answer });
-    else if ('observations' in started) await watch('start', started.observations);
+    else if ('observations' in started) await watch('start', () => started.observations);
     else return end(shapeless, 'start');
-    if (seen.handle && options.until !== 'start') {
-      const isWatchable = each.sockets.length > 0 || each.exchanges.some(isEventStream);
+    const { handle } = seen;
+    if (handle && options.until !== 'start') {
+      const isWatchable = !options.silent && (each.sockets.length > 0 || each.exchanges.some(isEventStream));
       const isDone =
-        adapter.follow && isWatchable && (await watch('follow', adapter.follow(copy(seen.handle), seen.context)));
-      if (!isDone) await lookUntilTheEnd(seen.handle);
+        adapter.follow && isWatchable && (await watch('follow', () => adapter.follow!(copy(handle), seen.context)));
+      if (!isDone) await lookUntilTheEnd(handle);
     }
     if (seen.state !== 'succeeded') return;
     const { value: produced, failure: unreadable } = await call('download', () =>
@@ -242,23 +269,13 @@ async function run(
     await options.after?.(seen);
     return seen;
   } finally {
+    const failures = [...(seen.failure ? [seen.failure] : []), ...seen.looks].filter((facts) => facts.class === 'bug');
+    for (const words of [...failures.map(({ message }) => message), ...wire.strayed, ...wire.refused])
+      noteTrouble(subject, words);
     // What hangs is let go.
     stop.abort(new Error('the rehearsal is over'));
     await rm(directory, { recursive: true, force: true });
   }
-}
-
-const shapeless: FailureFacts = {
-  class: 'bug',
-  code: 'ADAPTER_ERROR',
-  message: 'start returned neither answer, handle nor observations',
-};
-
-/** What Atelier makes of an error: what the adapter says of it, else what can be said of any exchange, else `bug`. */
-export function classify(adapter: Adapter, error: unknown, phase: CallPhase): FailureFacts {
-  if (isAdapterFailure(error)) return error.facts;
-  const known = adapter.classify?.(error, phase) ?? classifyExchange(error, phase);
-  return known ?? { class: 'bug', code: 'ADAPTER_ERROR', message: describe(error) };
 }
 
 const isEventStream = ({ request, response }: RecordedExchange): boolean =>

@@ -1,22 +1,17 @@
 import type { CallPhase } from '../adapter.ts';
 import { AdapterFailure } from '../failure.ts';
 import { refusal } from '../hosts.ts';
-import {
-  type AdapterFetch,
-  type FetchAnswer,
-  type FetchOptions,
-  HttpFailure,
-  NetworkFailure,
-  type ServerSentEvent,
-} from '../http.ts';
+import { type AdapterFetch, type FetchAnswer, type FetchOptions, HttpFailure, NetworkFailure } from '../http.ts';
+import { aborted, answerOf, endless, half, limited, pieces } from './body.ts';
 import { bytesOf, type FixtureCase, type RecordedExchange, type RecordedResponse } from './fixture.ts';
 import { holds } from './value.ts';
 
 /**
- * What goes wrong with an exchange. `unsent`: no connection. `lost`: reset after the request was sent. `timeout`: nothing came in time. `cut`: half of the answer.
- * `endless`: an answer without end. `hang`: nothing comes until the signal aborts. Or an answer in place of the recorded one.
+ * What goes wrong with an exchange. `unsent`: no connection. `lost`: reset after the request was sent. `timeout`: nothing came in time. `endless`: an answer
+ * without end. `hang`: nothing comes until the signal aborts. Half of the answer, and then: `cut`, a reset; `short`, its end; `stall`, nothing until the
+ * signal aborts. Or an answer in place of the recorded one. Of a WebSocket's messages, too, half can come; all other faults are no connection there.
  */
-export type Fault = 'unsent' | 'lost' | 'timeout' | 'cut' | 'endless' | 'hang' | RecordedResponse;
+export type Fault = 'unsent' | 'lost' | 'timeout' | 'cut' | 'short' | 'stall' | 'endless' | 'hang' | RecordedResponse;
 
 /** A request as it left the adapter. */
 export interface Sent {
@@ -55,10 +50,10 @@ export interface Wire {
 }
 
 const defaultMaxBytes = 16 * 1024 * 1024;
-/** More than that is not made up in memory, whatever an adapter allows. */
-const mostMadeUp = 2 * defaultMaxBytes;
 const failureBytes = 64 * 1024;
 const maxRedirects = 5;
+/** An adapter that asks more often than that loops, without end perhaps: it is answered no more, so that it waits, and its time runs out. */
+const mostCalls = 1_000;
 
 export function openWire(options: WireOptions): Wire {
   const sent: Sent[] = [];
@@ -66,6 +61,7 @@ export function openWire(options: WireOptions): Wire {
   const refused: string[] = [];
   const used = new Set<RecordedExchange>();
   const refuses = refusal(options.hosts, 'hosts');
+  let calls = 0;
 
   const refuse = (what: string, url: string, schemes: RegExp): void => {
     const reason = refuses(url, schemes);
@@ -101,11 +97,7 @@ export function openWire(options: WireOptions): Wire {
     if (fault === 'unsent') throw new NetworkFailure(`${what}: ECONNREFUSED`, { sent: 'no' });
     if (fault === 'lost') throw new NetworkFailure(`${what}: ECONNRESET`, { sent: 'maybe' });
     if (fault === 'timeout') throw new NetworkFailure(`${what}: timed out`, { sent: 'maybe' });
-    if (fault === 'hang') {
-      await new Promise<never>((_, reject) =>
-        signal.addEventListener('abort', () => reject(signal.reason), { once: true }),
-      );
-    }
+    if (fault === 'hang') await aborted(signal);
     const response =
       typeof fault === 'object' ? fault : fault === 'endless' ? { status: 200 } : answerTo(request, fault);
     const headers = new Headers(response.headers);
@@ -116,7 +108,8 @@ export function openWire(options: WireOptions): Wire {
       throw new HttpFailure(what, { status: response.status, headers, body });
     }
     const maxBytes = fetching.maxBytes ?? defaultMaxBytes;
-    const source = fault === 'endless' ? endless() : pieces(whole, fault === 'cut' ? what : undefined);
+    const isHalf = fault === 'cut' || fault === 'short' || fault === 'stall';
+    const source = fault === 'endless' ? endless() : isHalf ? half(whole, fault, what, signal) : pieces(whole);
     return answerOf({ status: response.status, headers, url: request.url }, limited(source, maxBytes, what, signal));
   }
 
@@ -126,6 +119,7 @@ export function openWire(options: WireOptions): Wire {
     refused,
     isUsedUp: () => options.exchanges.every((each) => used.has(each)),
     async fetch(url, fetching = {}) {
+      if (++calls > mostCalls) await never();
       options.signal.throwIfAborted();
       fetching.signal?.throwIfAborted();
       const first = firstRequest(url, fetching, options.phase());
@@ -146,18 +140,23 @@ export function openWire(options: WireOptions): Wire {
       }
     },
     async *socket(url) {
+      if (++calls > mostCalls) await never();
       refuse('WebSocket', url, /^wss?:$/);
       options.signal.throwIfAborted();
       const request: Sent = { phase: options.phase(), method: 'GET', url, headers: {}, free: false };
       sent.push(request);
       const fault = options.fault?.(request);
       const recorded = options.sockets.find((each) => isFor({ method: 'GET', url: each.url }, request));
-      if (fault || !recorded) throw new NetworkFailure('the WebSocket failed: ECONNREFUSED', { sent: 'no' });
-      for (const message of recorded.messages) {
+      const isHalf = fault === 'short' || fault === 'stall';
+      if ((fault && !isHalf) || !recorded)
+        throw new NetworkFailure('the WebSocket failed: ECONNREFUSED', { sent: 'no' });
+      const { messages } = recorded;
+      for (const message of isHalf ? messages.slice(0, Math.floor(messages.length / 2)) : messages) {
         options.signal.throwIfAborted();
         if (typeof message === 'string') yield message;
         else yield message.base64 === undefined ? Buffer.from(bytesOf(message)).toString('utf8') : bytesOf(message);
       }
+      if (fault === 'stall') await aborted(options.signal);
     },
   };
 }
@@ -186,7 +185,8 @@ function parsed(body: FetchOptions['body']): unknown {
   }
 }
 
-function isFor(recorded: { method: string; url: string }, sent: Pick<Sent, 'method' | 'url'>): boolean {
+/** True when a recorded request is the one that was sent. */
+export function isFor(recorded: { method: string; url: string }, sent: Pick<Sent, 'method' | 'url'>): boolean {
   if (recorded.method !== sent.method || !URL.canParse(recorded.url) || !URL.canParse(sent.url)) return false;
   const [wanted, got] = [new URL(recorded.url), new URL(sent.url)];
   const sameQuery = [...wanted.searchParams].every(([name, value]) => got.searchParams.getAll(name).includes(value));
@@ -209,87 +209,4 @@ function nameOf({ method, url }: Sent): string {
   return `${method} ${protocol}//${host}${pathname}`;
 }
 
-async function* pieces(whole: Uint8Array, cut: string | undefined): AsyncGenerator<Uint8Array> {
-  const end = cut === undefined ? whole.length : Math.floor(whole.length / 2);
-  // Small and odd: pieces end inside characters and events, as they do on a real network.
-  const size = whole.length > 65_536 ? 65_536 : 61;
-  for (let at = 0; at < end; at += size) yield whole.subarray(at, Math.min(at + size, end));
-  if (cut !== undefined) throw new NetworkFailure(`${cut}: other side closed`, { sent: 'maybe' });
-}
-
-async function* endless(): AsyncGenerator<Uint8Array> {
-  const piece = Buffer.alloc(65_536, ' ');
-  for (;;) yield piece;
-}
-
-async function* limited(
-  source: AsyncIterable<Uint8Array>,
-  maxBytes: number,
-  what: string,
-  signal: AbortSignal,
-): AsyncGenerator<Uint8Array> {
-  let size = 0;
-  for await (const piece of source) {
-    signal.throwIfAborted();
-    size += piece.length;
-    if (size > Math.min(maxBytes, mostMadeUp))
-      throw new NetworkFailure(`${what}: the answer is larger than ${maxBytes} bytes`, { sent: 'maybe' });
-    yield piece;
-  }
-}
-
-function answerOf(
-  facts: Pick<FetchAnswer, 'status' | 'headers' | 'url'>,
-  body: AsyncGenerator<Uint8Array>,
-): FetchAnswer {
-  const bytes = async (): Promise<Buffer> => {
-    const chunks: Uint8Array[] = [];
-    for await (const chunk of body) chunks.push(chunk);
-    return Buffer.concat(chunks);
-  };
-  return {
-    ...facts,
-    body,
-    bytes,
-    text: async () => (await bytes()).toString('utf8'),
-    async json() {
-      const text = (await bytes()).toString('utf8');
-      try {
-        return JSON.parse(text);
-      } catch (cause) {
-        const what = text.replace(/\s+/g, ' ').trim().slice(0, 100) || 'nothing';
-        const message = `${new URL(facts.url).host} answered ${facts.status} with what is no JSON: ${what}`;
-        throw new NetworkFailure(message, { sent: 'maybe', cause });
-      }
-    },
-    events: () => readEvents(body),
-  };
-}
-
-async function* readEvents(body: AsyncIterable<Uint8Array>): AsyncGenerator<ServerSentEvent> {
-  const decoder = new TextDecoder();
-  let left = '';
-  for await (const chunk of body) {
-    const text = decoder.decode(chunk, { stream: true });
-    left += text;
-    if (!text.includes('\n')) continue;
-    const blocks = left.split(/\r?\n\r?\n/);
-    left = blocks.pop()!;
-    for (const block of blocks) {
-      const event = readEvent(block);
-      if (event) yield event;
-    }
-  }
-}
-
-/** https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation */
-function readEvent(block: string): ServerSentEvent | undefined {
-  const data: string[] = [];
-  const event: { event?: string; id?: string } = {};
-  for (const line of block.split(/\r?\n/)) {
-    const [, field, value] = /^([^:]+)(?:: ?(.*))?$/s.exec(line) ?? [];
-    if (field === 'data') data.push(value ?? '');
-    else if (field === 'event' || field === 'id') event[field] = value ?? '';
-  }
-  return data.length > 0 ? { ...event, data: data.join('\n') } : undefined;
-}
+const never = (): Promise<never> => new Promise(() => {});
