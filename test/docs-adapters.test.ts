@@ -9,7 +9,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { freePort } from '../src/embedded/port.ts';
 import { loadPlugin } from '../src/plugins.ts';
 import { projectPath } from '../src/project-path.ts';
-import { checkAdapter, readFixtures } from '../src/sdk/conformance.ts';
+import { checkAdapter, type Fixture, readFixtures } from '../src/sdk/conformance.ts';
+import { failureClasses } from '../src/sdk/failure.ts';
+import { builtInTaskTypes } from '../src/task-types/index.ts';
 import { createTestBed, eventually, type TestBed } from './kit.ts';
 
 const document = readFileSync('docs/adapters.md', 'utf8');
@@ -81,7 +83,7 @@ describe('a quarter of an hour', () => {
   });
 
   it('shows TypeScript whose types fit', async () => {
-    write(['callback.ts']);
+    write(['callback.ts', 'models.ts', 'prompt.ts', 'stream.ts', 'sketch.ts']);
     const compilerOptions = {
       typeRoots: [projectPath('node_modules/@types')],
       paths: {
@@ -94,6 +96,79 @@ describe('a quarter of an hour', () => {
     const tsc = await run(process.execPath, [projectPath('node_modules/typescript/bin/tsc'), '-p', folder]);
     expect(tsc).toEqual({ code: 0, output: '' });
   }, 30_000);
+});
+
+describe('other kinds of vendors', () => {
+  const sse = (...events: [string, string][]) => ({
+    headers: { 'content-type': 'text/event-stream' },
+    text: events.map(([event, data]) => `event: ${event}\ndata: ${data}\n\n`).join(''),
+  });
+  const exchanged = (path: string, response: object) => [
+    { request: { method: 'POST', url: `https://api.lumen.example/v1/${path}` }, response },
+  ];
+  const written = { document: 'https://lumen.example/docs/texts', taskType: 'generate_text', input: { prompt: 'x' } };
+  const drawn = {
+    document: 'https://lumen.example/docs/sketches',
+    taskType: 'generate_image',
+    input: { prompt: 'a boat', count: 2, seed: 0 },
+  };
+
+  it.each<[string, string, string, object[]]>([
+    [
+      'stream.ts',
+      'text',
+      'streams: true',
+      [
+        {
+          ...written,
+          exchanges: exchanged('texts', sse(['piece', 'Hel'], ['news', 'x'], ['piece', 'lo'], ['done', '2'])),
+          expect: { result: { text: 'Hello' }, text: 'Hello', usage: [{ unit: 'token', quantity: 2 }] },
+        },
+        {
+          ...written,
+          exchanges: exchanged('texts', sse(['piece', 'Hel'], ['broken', 'content_refused'])),
+          expect: { failure: { class: 'content_policy' } },
+        },
+        {
+          ...written,
+          exchanges: exchanged('texts', sse(['piece', 'Hel'])),
+          expect: { failure: { class: 'ambiguous', code: 'ANSWER_LOST' } },
+        },
+      ],
+    ],
+    [
+      'sketch.ts',
+      'sketch',
+      'startTimeoutMs: 180_000',
+      [
+        {
+          ...drawn,
+          exchanges: exchanged('sketches', { json: { pictures: [{ base64: 'iVBORw0=' }, { base64: 'iVBORw0=' }] } }),
+          expect: { outputs: 2, usage: [{ unit: 'image', quantity: 2 }] },
+        },
+        {
+          ...drawn,
+          exchanges: exchanged('sketches', { json: { pictures: null } }),
+          expect: { failure: { class: 'ambiguous', code: 'ANSWER_LOST' } },
+        },
+      ],
+    ],
+  ])('are shown in %s, which passes the check', async (name, transformer, settings, cases) => {
+    const [{ taskType }] = cases as [{ taskType: string }];
+    const source = `
+      import { defineAdapter } from 'atelier/adapter';
+      import lumen from './adapter.ts';
+      import { ${transformer}, start } from './${name}';
+      const models = [{ id: 'lumen-2', taskTypes: ['${taskType}'] }];
+      const others = { poll: undefined, cancel: undefined, ${settings} };
+      export default defineAdapter({ ...lumen, models, transformers: { ${taskType}: ${transformer} }, start, ...others });
+    `;
+    writeFileSync(inFolder('lumen', `with-${name}`), source);
+    const { adapters } = await loadPlugin(inFolder('lumen', `with-${name}`));
+    const fixtures = cases.map((each) => ({ model: 'lumen-2', ...each })) as Fixture[];
+    const checks = await checkAdapter(adapters[0]!, { fixtures, taskTypes: builtInTaskTypes });
+    expect(checks.filter(({ outcome }) => outcome === 'failed').map(({ name, detail }) => [name, detail])).toEqual([]);
+  });
 });
 
 describe('with callbacks', () => {
@@ -167,11 +242,9 @@ it('shows the test that the example has', () => {
 });
 
 it('lists every class of failure and every field of a fixture', () => {
-  const failure = readFileSync('src/sdk/failure.ts', 'utf8');
-  for (const [, name] of failure.matchAll(/^ {2}\| '(\w+)'/gm))
-    expect(document).toMatch(new RegExp(`^\\|.*\`${name}\`.*\\|`, 'm'));
+  for (const name of failureClasses) expect(document).toMatch(new RegExp(`^\\|.*\`${name}\`.*\\|`, 'm'));
   const fixture = readFileSync('src/sdk/conformance/fixture.ts', 'utf8');
-  const schema = /^const schema = z\.object\(\{\n(.*?)^\}\);/ms.exec(fixture)![1]!;
+  const schema = /^const schema = [\w.]+\(\{\n(.*?)^\}\);/ms.exec(fixture)![1]!;
   const [, table = ''] = document.split('## Fixtures');
   for (const [, name] of schema.matchAll(/^ {2}(\w+):/gm)) expect(table).toContain(`\`${name}`);
 });

@@ -6,6 +6,7 @@ import { fromId, toId } from '../src/id.ts';
 import { doorsOf } from '../src/lifecycle/doors.ts';
 import { setRoute } from '../src/lifecycle/routes.ts';
 import type { Adapter } from '../src/sdk/index.ts';
+import { createTask, tasksOf } from './adapters/tasks.ts';
 import { createTestBed, eventually, type TestBed } from './kit.ts';
 import { receive, type Vendor, vendorAdapter } from './vendor-adapter.ts';
 
@@ -29,16 +30,8 @@ async function open(
   return { vendor, bed };
 }
 
-const createText = `mutation ($input: CreateTaskInput!) {
-  createTask(input: $input) { ... on CreateTaskSuccess { task { ... on BaseTask { id } } } ... on UserError { code message } }
-}`;
-
-async function submit(bed: TestBed, options: object = {}): Promise<string> {
-  const { data } = await bed.graphql(createText, {
-    input: { task: { generateText: { prompt: 'a poem', ...options } } },
-  });
-  return fromId('Task', data.createTask.task.id)!;
-}
+const text = { generateText: { prompt: 'a poem' } };
+const submit = async (bed: TestBed): Promise<string> => fromId('Task', await tasksOf(() => bed).submit(text))!;
 
 const read = async (bed: TestBed, id: string): Promise<Task> =>
   (await bed.sql<Task>('select * from task where id = $1', [id]))[0]!;
@@ -221,7 +214,7 @@ describe('those who wait for a place', () => {
     const many = await Promise.all(Array.from({ length: 12 }, () => submit(bed)));
     await eventually(async () => (await bed.sql('select from task where waits_for is not null')).length >= 10);
     const { key } = await bed.createAccount();
-    const { data } = await bed.graphql(createText, { input: { task: { generateText: { prompt: 'x' } } } }, { key });
+    const { data } = await bed.graphql(createTask, { input: { task: text } }, { key });
     await settled(bed, fromId('Task', data.createTask.task.id)!);
     const ended = await bed.sql('select from task where id = any($1) and completed_at is not null', [many]);
     expect(ended.length).toBeLessThan(8);
@@ -468,11 +461,7 @@ describe('a job that is watched live', () => {
     const id = await submit(bed);
     const texts: string[] = [];
     const rest: object[] = [];
-    for await (const { data } of bed.subscribe(
-      'subscription ($id: ID!) { taskEvents(id: $id) { __typename ... on TaskOutputAdded { text asset { contentType } } ... on TaskLogged { message } ... on TaskProgressed { progress step } } }',
-      { id: toId('Task', id) },
-    )) {
-      const { __typename, ...event } = data.taskEvents;
+    for await (const { __typename, ...event } of tasksOf(() => bed).events(toId('Task', id))) {
       if (__typename === 'TaskOutputAdded' && event.text) texts.push(event.text);
       else if (__typename !== 'TaskStatusChanged') rest.push(event);
       if (event.asset) previewed();
@@ -481,7 +470,7 @@ describe('a job that is watched live', () => {
     expect(rest).toContainEqual({ progress: 0, step: 'queued (3)' });
     expect(rest).toContainEqual({ progress: 0.25, step: 'drawing' });
     expect(rest).toContainEqual({ message: 'with [secret]' });
-    expect(rest).toContainEqual({ text: null, asset: { contentType: 'image/png' } });
+    expect(rest).toContainEqual({ text: null, asset: { kind: 'IMAGE', contentType: 'image/png' } });
     expect(await attempts(bed, id)).toMatchObject([{ cost: { amount: '0.0032', currency: 'USD' } }]);
     // A preview has had its time: what is left is the output.
     expect(await bed.sql('select content_type from asset where task_id = $1', [id])).toEqual([
@@ -518,11 +507,43 @@ describe('a job that is watched live', () => {
   });
 });
 
+describe('a vendor whose answers hang', () => {
+  it('keeps no other vendor from being looked at, and is looked at again when it answers', async () => {
+    const jobs = 210;
+    let asked = 0;
+    let answer = () => {};
+    const answers = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    const other = vendorAdapter({ name: 'other' });
+    ({ vendor, bed } = await open(
+      {
+        async poll() {
+          asked++;
+          await answers;
+          return { state: 'succeeded', answer: { text: 'late', usage: true } };
+        },
+      },
+      { ATELIER_LANE_CONCURRENCY: 'cpu_intensive=300' },
+      [other.adapter],
+    ));
+    for (let sent = 0; sent < jobs; sent += 30) await Promise.all(Array.from({ length: 30 }, () => submit(bed)));
+    await eventually(() => asked >= 100, 30_000);
+    await setRoute(bed.core, 'generate_text', [{ provider: 'other', model: null }]);
+    expect(await settled(bed, await submit(bed))).toMatchObject({ status: 'COMPLETED', provider: 'other' });
+    expect(asked).toBeLessThan(jobs);
+    answer();
+    const ended = () => bed.sql<{ count: number }>(`select count(*)::int from task where status = 'COMPLETED'`);
+    await eventually(async () => (await ended())[0]!.count === jobs + 1, 30_000);
+  });
+});
+
 describe('an adapter that says what has no shape', () => {
   it.each([
     ['no message', { class: 'permanent', code: 'X' }],
     ['an unknown class', { class: 'nonsense', code: 'X', message: 'x' }],
     ['a message that is none', { class: 'permanent', code: 7, message: { a: 1 }, publicMessage: 5, billed: [null] }],
+    ['issues that are none', { class: 'invalid_input', code: 'X', message: 'x', issues: [null, { path: 'prompt' }] }],
   ])('ends the task at once after a failure with %s', async (_, facts) => {
     ({ vendor, bed } = await open());
     vendor.next = [new AdapterFailure(facts as never)];
@@ -535,6 +556,15 @@ describe('an adapter that says what has no shape', () => {
       },
     );
     expect(data.task.error).toEqual({ code: expect.any(String), message: expect.any(String) });
+  });
+
+  it('tells no secret in the issues of a failure', async () => {
+    ({ vendor, bed } = await open());
+    const issues = [{ path: ['prompt'], message: 'refused for secret-one' }];
+    vendor.next = [new AdapterFailure({ class: 'invalid_input', code: 'X', message: 'x', issues })];
+    const { error } = await settled(bed, await submit(bed));
+    expect(error).toMatchObject({ issues: [{ path: ['prompt'], message: expect.stringContaining('refused for') }] });
+    expect(JSON.stringify(error)).not.toContain('secret-one');
   });
 
   it.each([[{}], [[null]], [[{ unit: 'token', quantity: Number.NaN }]]])(
@@ -565,9 +595,9 @@ describe('an adapter that lacks a secret or a setting', () => {
     ]));
     const { data } = await bed.graphql('{ providers { name state } }');
     expect(data.providers).toContainEqual({ name: 'off', state: 'DISABLED' });
-    const { data: made } = await bed.graphql(createText, {
-      input: { provider: 'off', task: { generateText: { prompt: 'x' } } },
+    expect(await tasksOf(() => bed, { provider: 'off' }).create(text)).toMatchObject({
+      code: 'VALIDATION',
+      message: expect.stringContaining('switched off'),
     });
-    expect(made.createTask).toMatchObject({ code: 'VALIDATION', message: expect.stringContaining('switched off') });
   });
 });

@@ -1,14 +1,15 @@
 import {
   type AdapterContext,
   AdapterFailure,
+  type Asked,
   defineAdapter,
   type Handle,
   isHttpFailure,
   type Observation,
 } from 'atelier/adapter';
 import { type Config, config, falUrls } from './config.ts';
-import { type Asked, modelOf, modelsOf } from './models.ts';
-import { type Ending, failureOf, isCancelled, refusalOf, succeeded } from './result.ts';
+import { modelOf, modelsOf } from './models.ts';
+import { type Ending, endingOf, failureOf, isCancelled, refusalOf, succeeded } from './result.ts';
 import { type Request, transformers } from './transformers.ts';
 import { verify } from './webhook.ts';
 
@@ -49,6 +50,9 @@ function at(named: string, { config: { baseUrl } }: AdapterContext<Config>): str
   return `${baseUrl}${prefix !== '/' && pathname.startsWith(`${prefix}/`) ? pathname.slice(prefix.length) : pathname}`;
 }
 
+/** Undefined: the operator's config names it no longer. */
+const knownModel = ({ config, model }: AdapterContext<Config>) => modelsOf(config).find(({ id }) => id === model);
+
 interface QueueStatus extends Ending {
   status: string;
   queue_position?: number;
@@ -75,8 +79,7 @@ async function fetchResult(
     return succeeded({ result: (await answer.json()) ?? {}, asked, billableUnits });
   } catch (error) {
     if (isHttpFailure(error) && isCancelled(error, ending)) return { state: 'cancelled' };
-    const model = modelsOf(context.config).find(({ id }) => id === context.model);
-    const failure = failureOf(error, model, ending);
+    const failure = failureOf(error, knownModel(context), ending);
     if (!failure) throw error;
     return { state: 'failed', failure };
   }
@@ -180,10 +183,9 @@ export default defineAdapter<Config>({
 
   async receive(request, handle, context) {
     await verify(request, context);
-    const { status, payload } = JSON.parse(Buffer.from(request.body).toString('utf8'));
     // A look tells what the webhook leaves out: what is charged, and the kind of an error.
-    if (handle || status !== 'OK' || typeof payload !== 'object' || payload === null) return null;
-    return succeeded({ result: payload, asked: {} });
+    if (handle) return null;
+    return endingOf(JSON.parse(Buffer.from(request.body).toString('utf8')) ?? {}, knownModel(context));
   },
 
   async cancel(handle, context) {

@@ -1,6 +1,13 @@
-import { AdapterFailure, type FailureFacts, type HttpFailure, isHttpFailure, type Observation } from 'atelier/adapter';
-import { fieldsOf } from './fields.ts';
-import type { Asked, Model } from './models.ts';
+import {
+  AdapterFailure,
+  type Asked,
+  type FailureFacts,
+  type HttpFailure,
+  inputPathOf,
+  isHttpFailure,
+  type MappedModel,
+  type Observation,
+} from 'atelier/adapter';
 
 /** What is used of a result; each model has a schema of its own. */
 export type Result = Record<string, unknown>;
@@ -56,50 +63,71 @@ export interface Ending {
  * and is the job's only if the queue called it failed.
  * @see https://docs.fal.ai/errors, https://docs.fal.ai/documentation/model-apis/request-errors
  */
-export function failureOf(error: unknown, model: Model | undefined, ending: Ending = {}): FailureFacts | undefined {
+export function failureOf(
+  error: unknown,
+  model: MappedModel | undefined,
+  ending: Ending = {},
+): FailureFacts | undefined {
   if (!isHttpFailure(error) || [401, 402, 403, 404, 408, 410, 429].includes(error.status)) return undefined;
   const { detail, error_type: type = error.headers.get('x-fal-error-type') } = error.json() ?? {};
   const isFailed = Boolean(ending.error || ending.error_type) && detail !== undefined;
   if (typeof type !== 'string' && !Array.isArray(detail) && !isFailed) return undefined;
+  const requestId = error.headers.get('x-fal-request-id') ?? undefined;
+  const isFinal = error.headers.get('x-fal-retryable') === 'false';
+  return meaningOf({ detail, type: type ?? ending.error_type, status: error.status, isFinal, requestId }, model);
+}
+
+/** What a webhook says of a job. @see https://docs.fal.ai/model-endpoints/webhooks */
+export interface Called extends Ending {
+  status?: unknown;
+  request_id?: unknown;
+  /** The result, or the body of the error. */
+  payload?: any;
+}
+
+/** How a job ended of which nothing but its webhook is known; null when that says neither what it made nor that it failed. */
+export function endingOf(called: Called, model: MappedModel | undefined): Observation<Answer> | null {
+  const { status, payload, error, error_type: ownType, request_id: id } = called;
+  if (status === 'OK' && typeof payload === 'object' && payload !== null)
+    return succeeded({ result: payload, asked: {} });
+  if (status !== 'ERROR') return null;
+  const { detail = error, error_type: type = ownType } = payload ?? {};
+  if (type === 'client_cancelled') return { state: 'cancelled' };
+  const requestId = typeof id === 'string' ? id : undefined;
+  return { state: 'failed', failure: meaningOf({ detail, type, requestId }, model) };
+}
+
+/** An error of a job's own. Without a status (webhooks leave it out) nothing says that it cost nothing, and it is not tried again. */
+function meaningOf(
+  told: { detail: unknown; type: unknown; status?: number; isFinal?: boolean; requestId?: string },
+  model: MappedModel | undefined,
+): FailureFacts {
+  const { detail, status, requestId: providerRequestId } = told;
   const details: ErrorDetail[] = Array.isArray(detail) ? detail : [];
-  const types = [type ?? ending.error_type, ...details.map((each) => each.type)].filter(
-    (each) => typeof each === 'string',
-  );
-  const told = {
-    message: `the job failed with ${error.status} ${types.join(', ')}: ${wordsOf(detail)}`,
-    providerRequestId: error.headers.get('x-fal-request-id') ?? undefined,
-  };
-  if (types.includes('content_policy_violation'))
-    return { class: 'content_policy', code: 'CONTENT_POLICY', billed: 'unknown', ...told };
-  if (types.includes('no_media_generated'))
-    return { class: 'permanent', code: 'NO_OUTPUT', billed: 'unknown', ...told };
+  const types = [told.type, ...details.map((each) => each.type)].filter((each) => typeof each === 'string');
+  const message = `the job failed with ${[status ?? 'ERROR', ...types].join(', ')}: ${wordsOf(detail)}`;
+  const facts = { billed: 'unknown', message, providerRequestId } as const;
+  if (types.includes('content_policy_violation')) return { class: 'content_policy', code: 'CONTENT_POLICY', ...facts };
+  if (types.includes('no_media_generated')) return { class: 'permanent', code: 'NO_OUTPUT', ...facts };
+  const isServers = status !== undefined && status >= 500;
   // What ends with a 5xx costs nothing at fal: https://docs.fal.ai/model-apis/faq
-  if (error.status >= 500 || types.some((each) => transient.includes(each))) {
-    // Without a type it may be a gateway's 5xx, which says nothing about what the job cost.
-    const free = error.status >= 500 && types.length > 0;
-    const again = free && error.headers.get('x-fal-retryable') !== 'false';
-    const billed = free ? 'nothing' : 'unknown';
-    return { class: again ? 'retryable' : 'permanent', code: 'PROVIDER_FAILED', billed, ...told };
-  }
-  if (error.status !== 422 && error.status !== 400)
-    return { class: 'permanent', code: 'PROVIDER_FAILED', billed: 'unknown', ...told };
-  const issues = details.map(({ loc = [], msg = 'is refused' }) => ({ path: pathOf(loc, model), message: msg }));
-  return { class: 'invalid_input', code: 'PROVIDER_REFUSED_INPUT', billed: 'unknown', ...told, issues };
+  // Without a type it may be a gateway's 5xx, which says nothing about what the job cost.
+  if (isServers && types.length > 0)
+    return { ...facts, class: told.isFinal ? 'permanent' : 'retryable', code: 'PROVIDER_FAILED', billed: 'nothing' };
+  const isInput = status === undefined ? details.length > 0 : status === 422 || status === 400;
+  if (!isInput || types.some((each) => transient.includes(each)))
+    return { class: 'permanent', code: 'PROVIDER_FAILED', ...facts };
+  // Theirs begins with `body`.
+  const pathOf = (loc: (string | number)[]) => inputPathOf(model, loc.filter((each) => each !== 'body').map(String));
+  const issues = details.map(({ loc = [], msg = 'is refused' }) => ({ path: pathOf(loc), message: msg }));
+  return { class: 'invalid_input', code: 'PROVIDER_REFUSED_INPUT', ...facts, issues };
 }
 
 /** A refusal of the submit itself, in fal's format; undefined: it is none. */
-export function refusalOf(error: unknown, model: Model): AdapterFailure | undefined {
+export function refusalOf(error: unknown, model: MappedModel): AdapterFailure | undefined {
   if (!isHttpFailure(error) || error.status >= 500) return undefined;
   const facts = failureOf(error, model);
   return facts && new AdapterFailure({ ...facts, billed: 'nothing' }, { cause: error });
-}
-
-/** ['body', 'num_images'] → `count`. */
-function pathOf(loc: (string | number)[], model: Model | undefined): string[] {
-  const [field, ...below] = loc.filter((each) => each !== 'body').map(String);
-  if (field === undefined) return [];
-  const source = model?.fields[field];
-  return source ? [fieldsOf(source)[0]!] : ['options', field, ...below];
 }
 
 function wordsOf(detail: unknown): string {

@@ -4,24 +4,8 @@ import aiSdk from '../../adapters/ai-sdk/adapter.ts';
 import { type AiSdkEmulator, startAiSdk } from '../emulators/ai-sdk.ts';
 import { itSurvivesFaults, quick } from '../emulators/faults.ts';
 import { samples } from '../emulators/samples.ts';
-import { createTestBed, eventually, type TestBed } from '../kit.ts';
-
-const create = `mutation ($input: CreateTaskInput!) {
-  createTask(input: $input) {
-    ... on CreateTaskSuccess { task { ... on BaseTask { id warnings } } }
-    ... on UserError { code message }
-    ... on ValidationError { issues { path message } }
-  }
-}`;
-const read = `query ($id: ID!) {
-  task(id: $id) {
-    ... on BaseTask { id status needsReview error { code message } cost { charged } assets { id kind contentType url } }
-    ... on GenerateTextTask { textResult: result { text json } }
-    ... on GenerateCharacterVoiceTask { voiceResult: result { durationSeconds } }
-    ... on GenerateImageTask { imageResult: result { seed } }
-    ... on GenerateVideoTask { videoResult: result { durationSeconds } }
-  }
-}`;
+import { createTestBed, type TestBed } from '../kit.ts';
+import { tasksOf } from './tasks.ts';
 
 let emulator: AiSdkEmulator;
 let bed: TestBed;
@@ -85,21 +69,7 @@ afterEach(async () => {
   await bed.sql('delete from circuit');
 });
 
-async function submit(task: object, model: string): Promise<string> {
-  const { data, errors } = await bed.graphql(create, { input: { task, provider: 'ai-sdk-quick', model } });
-  if (!data?.createTask?.task) throw new Error(JSON.stringify(errors ?? data.createTask));
-  return data.createTask.task.id;
-}
-async function look(id: string) {
-  const { data, errors } = await bed.graphql(read, { id });
-  if (errors) throw new Error(JSON.stringify(errors));
-  return data.task;
-}
-const ended = (id: string) =>
-  eventually(async () => {
-    const task = await look(id);
-    return task.needsReview || /COMPLETED|FAILED|CANCELLED/.test(task.status) ? task : null;
-  }, 15_000);
+const { create, submit, read, settled, run, cancel, events } = tasksOf(() => bed, { provider: 'ai-sdk-quick' });
 const posts = () => emulator.seen.filter(({ method }) => method === 'POST');
 const text = (fields: object = {}) => ({ generateText: { prompt: 'Greet the world.', ...fields } });
 
@@ -108,14 +78,10 @@ describe('ai-sdk', () => {
     emulator.script.pauseMs = 150;
     const id = await submit(text({ system: 'Be brief.', temperature: 0 }), 'openai/gpt-5-mini');
     const pieces: string[] = [];
-    for await (const { data } of bed.subscribe(
-      `subscription ($id: ID!) { taskEvents(id: $id) { ... on TaskOutputAdded { text } } }`,
-      { id },
-    ))
-      if (data.taskEvents.text) pieces.push(data.taskEvents.text);
+    for await (const piece of events(id)) if (piece.text) pieces.push(piece.text);
     expect(pieces.length).toBeGreaterThan(1);
     expect(pieces.join('')).toBe('Hello, world');
-    expect(await look(id)).toMatchObject({
+    expect(await read(id)).toMatchObject({
       status: 'COMPLETED',
       textResult: { text: 'Hello, world' },
       cost: { charged: 1 },
@@ -127,11 +93,11 @@ describe('ai-sdk', () => {
   it('parses an answer to a schema, and fails when it is no JSON', async () => {
     const schema = { responseSchema: { type: 'object', properties: { a: { type: 'number' } } } };
     emulator.script.pieces = ['{"a"', ':1}'];
-    expect(await ended(await submit(text(schema), 'openai/gpt-5-mini'))).toMatchObject({
+    expect(await run(text(schema), 'openai/gpt-5-mini')).toMatchObject({
       textResult: { json: { a: 1 } },
     });
     emulator.script.pieces = ['{"a"'];
-    expect(await ended(await submit(text(schema), 'openai/gpt-5-mini'))).toMatchObject({
+    expect(await run(text(schema), 'openai/gpt-5-mini')).toMatchObject({
       status: 'FAILED',
       error: { code: 'INVALID_OUTPUT' },
     });
@@ -141,7 +107,7 @@ describe('ai-sdk', () => {
     emulator.script.broken = {
       error: { type: 'server_error', code: 'server_error', message: 'The server had an error' },
     };
-    expect(await ended(await submit(text(), 'openai/gpt-5-mini'))).toMatchObject({
+    expect(await run(text(), 'openai/gpt-5-mini')).toMatchObject({
       status: 'FAILED',
       error: { code: 'PROVIDER_FAILED' },
       cost: { charged: 0 },
@@ -152,23 +118,20 @@ describe('ai-sdk', () => {
   it('makes pictures with the options that the operator allows, and no others', async () => {
     const picture = { prompt: 'a red kite', count: 2 };
     const id = await submit({ generateImage: { ...picture, options: { quality: 'low' } } }, 'openai/gpt-image-1');
-    const task = await ended(id);
+    const task = await settled(id);
     expect(task).toMatchObject({ status: 'COMPLETED', cost: { charged: 8 }, imageResult: { seed: null } });
     expect(Buffer.from(await (await fetch(task.assets[1].url)).arrayBuffer())).toEqual(samples.png);
     expect(posts()[0]!.json).toMatchObject({ model: 'gpt-image-1', n: 2, size: '1024x1024', quality: 'low' });
     const task2 = { generateImage: { ...picture, options: { background: 'transparent' } } };
-    const { data } = await bed.graphql(create, {
-      input: { task: task2, provider: 'ai-sdk-quick', model: 'openai/gpt-image-1' },
-    });
-    expect(data.createTask).toMatchObject({ code: 'VALIDATION' });
+    expect(await create(task2, 'openai/gpt-image-1')).toMatchObject({ code: 'VALIDATION' });
   });
 
   it('makes a picture through @ai-sdk/fal, with seed 0, and buys no more at once than the model makes', async () => {
     const id = await submit({ generateImage: { prompt: 'a kite', seed: 0, width: 512, height: 512 } }, 'fal/flux');
-    expect(await ended(id)).toMatchObject({ status: 'COMPLETED', imageResult: { seed: 0 }, cost: { charged: 4 } });
+    expect(await settled(id)).toMatchObject({ status: 'COMPLETED', imageResult: { seed: 0 }, cost: { charged: 4 } });
     expect(posts()[0]!.json).toMatchObject({ seed: 0, image_size: { width: 512, height: 512 }, sync_mode: false });
     emulator.seen.length = 0;
-    expect(await ended(await submit({ generateImage: { prompt: 'a kite', count: 2 } }, 'fal/flux'))).toMatchObject({
+    expect(await run({ generateImage: { prompt: 'a kite', count: 2 } }, 'fal/flux')).toMatchObject({
       status: 'FAILED',
       error: { code: 'COUNT_TOO_LARGE' },
     });
@@ -177,7 +140,7 @@ describe('ai-sdk', () => {
 
   it('holds for review what was paid for and could not be fetched', async () => {
     emulator.break(({ path }) => path === '/files/picture.png', { status: 404 });
-    const task = await ended(await submit({ generateImage: { prompt: 'a kite' } }, 'fal/flux'));
+    const task = await run({ generateImage: { prompt: 'a kite' } }, 'fal/flux');
     expect(task).toMatchObject({ status: 'PROCESSING', needsReview: true });
     expect(posts()).toHaveLength(1);
   });
@@ -187,7 +150,7 @@ describe('ai-sdk', () => {
       { generateCharacterVoice: { text: 'Good morning', voice: 'alloy' } },
       'openai/gpt-4o-mini-tts',
     );
-    expect(await ended(id)).toMatchObject({
+    expect(await settled(id)).toMatchObject({
       status: 'COMPLETED',
       voiceResult: { durationSeconds: 1 },
       assets: [{ kind: 'AUDIO' }],
@@ -199,7 +162,7 @@ describe('ai-sdk', () => {
   it('starts a video, looks at it over an unknown status, and fetches it', async () => {
     emulator.script.looks = 3;
     const id = await submit({ generateVideo: { sceneDescription: 'waves', durationSeconds: 2, seed: 0 } }, 'acme/film');
-    expect(await ended(id)).toMatchObject({
+    expect(await settled(id)).toMatchObject({
       status: 'COMPLETED',
       videoResult: { durationSeconds: 2 },
       assets: [{ kind: 'VIDEO', contentType: 'video/mp4' }],
@@ -211,7 +174,7 @@ describe('ai-sdk', () => {
 
   it('fails when the video does', async () => {
     emulator.script.reason = 'too many waves';
-    expect(await ended(await submit({ generateVideo: { sceneDescription: 'waves' } }, 'acme/film'))).toMatchObject({
+    expect(await run({ generateVideo: { sceneDescription: 'waves' } }, 'acme/film')).toMatchObject({
       status: 'FAILED',
       error: { code: 'PROVIDER_FAILED' },
     });
@@ -221,8 +184,8 @@ describe('ai-sdk', () => {
     emulator.script.pauseMs = 5_000;
     const id = await submit(text(), 'openai/gpt-5-mini');
     await emulator.next(({ path }) => path === '/v1/responses');
-    await bed.graphql('mutation ($id: ID!) { cancelTask(id: $id) { __typename } }', { id });
-    expect(await ended(id)).toMatchObject({ status: 'CANCELLED', cost: { charged: 0 } });
+    await cancel(id);
+    expect(await settled(id)).toMatchObject({ status: 'CANCELLED', cost: { charged: 0 } });
   });
 });
 

@@ -1,9 +1,10 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import comfyui from '../../adapters/comfyui/adapter.ts';
 import { type ComfyEmulator, startComfy } from '../emulators/comfyui.ts';
-import { itSurvivesFaults, quick } from '../emulators/faults.ts';
+import { itSurvivesFaults, quick, stealLeases } from '../emulators/faults.ts';
 import { samples } from '../emulators/samples.ts';
 import { createTestBed, eventually, type TestBed } from '../kit.ts';
+import { tasksOf } from './tasks.ts';
 
 const graph = {
   '4': { class_type: 'CheckpointLoaderSimple', inputs: { ckpt_name: 'sd.safetensors' } },
@@ -82,20 +83,6 @@ const workflows = [
   },
 ];
 
-const create = `mutation ($input: CreateTaskInput!) {
-  createTask(input: $input) {
-    ... on CreateTaskSuccess { task { ... on BaseTask { id warnings } } }
-    ... on UserError { code message }
-    ... on ValidationError { issues { path message } }
-  }
-}`;
-const read = `query ($id: ID!) {
-  task(id: $id) {
-    ... on BaseTask { id status progress currentStep error { code message } cost { charged quoted } assets { id kind contentType url } }
-    ... on GenerateImageTask { imageResult: result { seed } }
-    ... on GenerateVideoTask { videoResult: result { durationSeconds } }
-  }
-}`;
 const environment = (emulator: ComfyEmulator) => ({
   ATELIER_ADAPTER_COMFYUI_QUICK: JSON.stringify({ baseUrl: emulator.url, workflows }),
   ATELIER_LEASE_SECONDS: '3',
@@ -123,41 +110,24 @@ afterEach(() => {
 
 const image = (fields: object = {}) => ({ generateImage: { prompt: 'a red kite', ...fields } });
 
-async function submit(task: object, model = 'picture', on = bed): Promise<string> {
-  const { data, errors } = await on.graphql(create, { input: { task, provider: 'comfyui-quick', model } });
-  if (!data?.createTask?.task) throw new Error(JSON.stringify(errors ?? data.createTask));
-  return data.createTask.task.id;
-}
-const look = async (id: string, on = bed) => {
-  const { data, errors } = await on.graphql(read, { id });
-  if (errors) throw new Error(JSON.stringify(errors));
-  return data.task;
-};
-const ended = (id: string, on = bed) =>
-  eventually(async () => {
-    const task = await look(id, on);
-    return /COMPLETED|FAILED|CANCELLED/.test(task.status) ? task : null;
-  }, 15_000);
+const pictures = { provider: 'comfyui-quick', model: 'picture' };
+const { create, submit, read, ended, cancel, events } = tasksOf(() => bed, pictures);
 const running = (count = 1) => eventually(() => emulator.ran.length >= count && emulator.listeners().length >= 1);
 const posts = (path: string) => emulator.seen.filter((each) => each.method === 'POST' && each.path === path);
 
 describe('comfyui', () => {
   it('runs a workflow, tells its progress with a preview, and stores and charges what it made', async () => {
     const id = await submit(image({ count: 2, seed: 0, options: { steps: 6, guidance: 0 } }));
-    const events: any[] = [];
-    for await (const { data } of bed.subscribe(
-      `subscription ($id: ID!) { taskEvents(id: $id) { __typename seq ... on TaskProgressed { progress step } ... on TaskOutputAdded { asset { kind } } } }`,
-      { id },
-    ))
-      events.push(data.taskEvents);
-    const task = await look(id);
+    const seen: any[] = [];
+    for await (const event of events(id)) seen.push(event);
+    const task = await read(id);
     expect(task).toMatchObject({ status: 'COMPLETED', imageResult: { seed: 0 }, cost: { charged: 8 } });
     expect(task.assets.filter((asset: any) => asset.contentType === 'image/png').length).toBeGreaterThanOrEqual(2);
     const sent = posts('/prompt')[0]!.json;
     expect(sent.prompt['3'].inputs).toMatchObject({ seed: 0, steps: 6, cfg: 0, model: ['4', 0] });
     expect(sent.prompt['6'].inputs.text).toBe('a red kite');
     expect(sent.prompt['5'].inputs).toMatchObject({ width: 1024, height: 1024, batch_size: 2 });
-    const steps = events.filter((event) => event.progress !== undefined);
+    const steps = seen.filter((event) => event.progress !== undefined);
     expect(steps.length).toBeGreaterThan(2);
     expect(steps.map((event) => event.progress)).toEqual(steps.map((event) => event.progress).sort((a, b) => a - b));
     expect(steps.some((event) => event.step === 'Sampler')).toBe(true);
@@ -190,10 +160,7 @@ describe('comfyui', () => {
   });
 
   it('refuses what the options do not allow before anything is sent', async () => {
-    const { data } = await bed.graphql(create, {
-      input: { task: image({ options: { steps: 61 } }), provider: 'comfyui-quick', model: 'picture' },
-    });
-    expect(data.createTask).toMatchObject({
+    expect(await create(image({ options: { steps: 61 } }))).toMatchObject({
       code: 'VALIDATION',
       issues: [{ path: expect.arrayContaining(['steps']) }],
     });
@@ -235,7 +202,7 @@ describe('comfyui', () => {
     const second = await submit(image());
     await eventually(() => posts('/prompt').length === 2);
     for (const id of [second, first]) {
-      await bed.graphql('mutation ($id: ID!) { cancelTask(id: $id) { __typename } }', { id });
+      await cancel(id);
       expect(await ended(id)).toMatchObject({ status: 'CANCELLED', cost: { charged: 0 } });
     }
     expect(emulator.ran.length).toBe(before + 1);
@@ -257,9 +224,7 @@ describe('comfyui', () => {
     const id = await submit(image({ options: { steps: 60 } }));
     const count = emulator.ran.length;
     await eventually(() => emulator.ran.length > count || emulator.listeners().length === 1);
-    await bed.sql(
-      `update task set fence = fence + 1, lease_until = now() - interval '1 second' where status = 'PROCESSING' and lease_until is not null`,
-    );
+    await stealLeases(bed);
     expect(await ended(id)).toMatchObject({ status: 'COMPLETED', cost: { charged: 4 } });
     expect(posts('/prompt')).toHaveLength(1);
   });
@@ -274,15 +239,16 @@ describe('comfyui', () => {
       };
       const [one, other] = await Promise.all([createTestBed(options), createTestBed(options)]);
       try {
-        const theirs = await submit(image({ options: { steps: 60 } }), 'picture', other);
+        const [ours, theirs] = [tasksOf(() => one, pictures), tasksOf(() => other, pictures)];
+        const running = await theirs.submit(image({ options: { steps: 60 } }));
         await eventually(() => shared.ran.length === 1);
         shared.hold();
-        const ours = await submit(image(), 'picture', one);
+        const waiting = await ours.submit(image());
         await eventually(() => shared.seen.filter(({ path }) => path === '/prompt').length === 2);
-        await one.graphql('mutation ($id: ID!) { cancelTask(id: $id) { __typename } }', { id: ours });
-        expect(await ended(ours, one)).toMatchObject({ status: 'CANCELLED' });
+        await ours.cancel(waiting);
+        expect(await ours.ended(waiting)).toMatchObject({ status: 'CANCELLED' });
         shared.release();
-        expect(await ended(theirs, other)).toMatchObject({ status: 'COMPLETED' });
+        expect(await theirs.ended(running)).toMatchObject({ status: 'COMPLETED' });
         expect(shared.interrupted).toEqual([]);
         expect(shared.ran).toHaveLength(1);
       } finally {
@@ -297,9 +263,11 @@ describe('comfyui, broken', () => {
   itSurvivesFaults({
     bed: () => bed,
     emulator: () => emulator,
-    request: { provider: 'comfyui-quick', model: 'picture', task: image() },
+    request: { ...pictures, task: image() },
     isStart: ({ method, path }) => method === 'POST' && path === '/prompt',
-    isPoll: ({ path }) => path === '/queue' || path.startsWith('/history'),
+    // A look asks the queue first; what has left it is in the history.
+    isPoll: ({ method, path }) => method === 'GET' && path === '/queue',
+    isResult: ({ path }) => path.startsWith('/history/'),
     isDownload: ({ path }) => path === '/view',
     lost: 'found',
   });

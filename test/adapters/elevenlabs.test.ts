@@ -4,24 +4,8 @@ import elevenlabs from '../../adapters/elevenlabs/adapter.ts';
 import { startElevenLabs } from '../emulators/elevenlabs.ts';
 import type { Emulator } from '../emulators/emulator.ts';
 import { itSurvivesFaults, quick } from '../emulators/faults.ts';
-import { createTestBed, eventually, type TestBed } from '../kit.ts';
-
-const create = `mutation ($input: CreateTaskInput!) {
-  createTask(input: $input) {
-    ... on CreateTaskSuccess { task { ... on BaseTask { id warnings } } }
-    ... on UserError { code message }
-    ... on ValidationError { issues { path message } }
-  }
-}`;
-const read = `query ($id: ID!) {
-  task(id: $id) {
-    ... on BaseTask {
-      id status needsReview error { code message providerRequestId } cost { charged basis }
-      assets { id kind contentType durationMs url }
-    }
-    ... on GenerateCharacterVoiceTask { result { durationSeconds } }
-  }
-}`;
+import { createTestBed, type TestBed } from '../kit.ts';
+import { tasksOf } from './tasks.ts';
 
 let emulator: Emulator;
 let bed: TestBed;
@@ -50,20 +34,9 @@ afterAll(async () => {
   await emulator?.close();
 });
 
-const submit = async (generateCharacterVoice: object, model?: string) =>
-  (await bed.graphql(create, { input: { provider: 'elevenlabs-patient', model, task: { generateCharacterVoice } } }))
-    .data.createTask;
-const ended = (id: string) =>
-  eventually(async () => {
-    const { task } = (await bed.graphql(read, { id })).data;
-    expect(task.needsReview || /COMPLETED|FAILED|CANCELLED/.test(task.status)).toBe(true);
-    return task;
-  }, 20_000);
-const run = async (input: object, model?: string) => {
-  const created = await submit(input, model);
-  if (!created.task) throw new Error(JSON.stringify(created));
-  return { ...(await ended(created.task.id)), warnings: created.task.warnings };
-};
+const tasks = tasksOf(() => bed, { provider: 'elevenlabs-patient' });
+const speech = (generateCharacterVoice: object) => ({ generateCharacterVoice });
+const run = (input: object, model?: string) => tasks.run(speech(input), model);
 
 describe("ElevenLabs' own client finds what it expects of the emulator", () => {
   const client = (apiKey = 'xi-emulator') => new ElevenLabsClient({ apiKey, baseUrl: emulator.url, maxRetries: 0 });
@@ -103,7 +76,7 @@ it.each([
     assets: [{ kind: 'AUDIO', contentType }],
     warnings: [expect.stringContaining('language')],
   });
-  expect(done.result.durationSeconds).toBeCloseTo(130 / 15 / 0.8, 0);
+  expect(done.voiceResult.durationSeconds).toBeCloseTo(130 / 15 / 0.8, 0);
   const { path, query, json } = emulator.seen.at(-1)!;
   expect(path).toBe('/v1/text-to-speech/21m00Tcm4TlvDq8ikWAM');
   expect(query.get('output_format')).toBe(format);
@@ -127,7 +100,7 @@ it.each([
   [{ text: 'x'.repeat(6_000) }, 'text', 'eleven_v3'],
   [{ text: 'x', options: { style: 1 } }, 'options', 'eleven_v3'],
 ])('refuses %j before it is paid for', async (input, field, model) => {
-  const { issues } = await submit(input, model);
+  const { issues } = await tasks.create(speech(input), model);
   expect(issues[0].path.slice(0, 3)).toEqual(['task', 'generateCharacterVoice', field]);
 });
 
@@ -143,10 +116,10 @@ it('says which field the vendor refuses', async () => {
 it('ends the call at the vendor when it is cancelled', async () => {
   emulator.seen.length = 0;
   emulator.break(() => true, 'slow');
-  const { task } = await submit({ text: 'x' });
+  const id = await tasks.submit(speech({ text: 'x' }));
   await emulator.next(({ method }) => method === 'POST');
-  await bed.graphql('mutation ($id: ID!) { cancelTask(id: $id) { __typename } }', { id: task.id });
-  expect(await ended(task.id)).toMatchObject({ status: 'CANCELLED', cost: { charged: 0 } });
+  await tasks.cancel(id);
+  expect(await tasks.ended(id)).toMatchObject({ status: 'CANCELLED', cost: { charged: 0 } });
   expect(emulator.seen).toHaveLength(1);
 });
 

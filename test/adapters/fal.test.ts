@@ -6,23 +6,9 @@ import { type FalEmulator, startFal } from '../emulators/fal.ts';
 import { itSurvivesFaults, quick } from '../emulators/faults.ts';
 import { hurryLooks } from '../emulators/hurry.ts';
 import { samples } from '../emulators/samples.ts';
-import { createTestBed, eventually, type TestBed } from '../kit.ts';
+import { createTestBed, type TestBed } from '../kit.ts';
+import { tasksOf } from './tasks.ts';
 
-const create = `mutation ($input: CreateTaskInput!) {
-  createTask(input: $input) {
-    ... on CreateTaskSuccess { task { ... on BaseTask { id warnings } } }
-    ... on UserError { code message }
-    ... on ValidationError { issues { path message } }
-  }
-}`;
-const read = `query ($id: ID!) {
-  task(id: $id) {
-    ... on BaseTask { id status progress error { code message } cost { charged basis } assets { kind contentType } }
-    ... on GenerateImageTask { imageResult: result { seed images { kind } } }
-    ... on GenerateVideoTask { videoResult: result { durationSeconds } }
-    ... on GenerateCharacterVoiceTask { voiceResult: result { durationSeconds } }
-  }
-}`;
 /** A model of the operator's own. */
 const recraft = {
   id: 'fal-ai/recraft/v3/text-to-image',
@@ -67,22 +53,10 @@ afterEach(() => {
 
 const schnell = 'fal-ai/flux/schnell';
 const image = (fields: object = {}) => ({ generateImage: { prompt: 'a red kite', ...fields } });
-const createTask = async (task: object, model = schnell) => {
-  const { data, errors } = await bed.graphql(create, { input: { task, provider: 'fal', model } });
-  if (errors) throw new Error(JSON.stringify(errors));
-  return data.createTask;
-};
-async function submit(task: object, model = schnell): Promise<string> {
-  const created = await createTask(task, model);
-  if (!created.task) throw new Error(JSON.stringify(created));
-  return created.task.id;
-}
-const ended = (id: string) =>
-  eventually(async () => {
-    const { data, errors } = await bed.graphql(read, { id });
-    if (errors) throw new Error(JSON.stringify(errors));
-    return /COMPLETED|FAILED|CANCELLED/.test(data.task.status) ? data.task : null;
-  }, 15_000);
+const { create, submit, ended, cancel, events, upload } = tasksOf(() => bed, {
+  provider: 'fal',
+  model: schnell,
+});
 interface Line {
   method: string;
   path: string;
@@ -90,19 +64,6 @@ interface Line {
 const isStart = ({ method, path }: Line) => method === 'POST' && /^\/fal-ai\//.test(path);
 const isPoll = ({ method, path }: Line) => method === 'GET' && path.endsWith('/status');
 const starts = () => emulator.seen.filter(isStart);
-async function uploadAsset(bytes: Buffer, contentType: string): Promise<string> {
-  const { data } = await bed.graphql(
-    'mutation ($input: CreateUploadInput!) { createUpload(input: $input) { ... on CreateUploadSuccess { id url headers } } }',
-    { input: { contentType, sizeBytes: bytes.length } },
-  );
-  const { id, url, headers } = data.createUpload;
-  await fetch(url, { method: 'PUT', headers, body: new Uint8Array(bytes) });
-  const done = await bed.graphql(
-    'mutation ($id: ID!) { completeUpload(id: $id) { ... on CompleteUploadSuccess { asset { id } } } }',
-    { id },
-  );
-  return done.data.completeUpload.asset.id;
-}
 
 describe('fal', () => {
   beforeEach(() => {
@@ -116,11 +77,7 @@ describe('fal', () => {
     emulator.scripts.push({ looks: 3 });
     const id = await submit(image({ count: 2, seed: 0, width: 640, height: 512, options: { guidance_scale: 0 } }));
     const logged: string[] = [];
-    for await (const { data } of bed.subscribe(
-      'subscription ($id: ID!) { taskEvents(id: $id) { __typename ... on TaskLogged { message } } }',
-      { id },
-    ))
-      if (data.taskEvents.message) logged.push(data.taskEvents.message);
+    for await (const { message } of events(id)) if (message) logged.push(message);
     expect(await ended(id)).toMatchObject({
       status: 'COMPLETED',
       imageResult: { seed: 0, images: [{ kind: 'IMAGE' }, { kind: 'IMAGE' }] },
@@ -150,7 +107,7 @@ describe('fal', () => {
   });
 
   it('makes a video from an image that it brings to the storage of fal', async () => {
-    const start = await uploadAsset(samples.png, 'image/png');
+    const start = await upload(samples.png, 'image/png');
     const id = await submit(
       { generateVideo: { sceneDescription: 'a harbour', storyboardAssetIds: [start], durationSeconds: 10 } },
       'fal-ai/kling-video/v2.5-turbo/pro/image-to-video',
@@ -179,7 +136,7 @@ describe('fal', () => {
   });
 
   it('joins recordings', async () => {
-    const sourceAssetIds = [await uploadAsset(samples.wav, 'audio/wav'), await uploadAsset(samples.wav, 'audio/wav')];
+    const sourceAssetIds = [await upload(samples.wav, 'audio/wav'), await upload(samples.wav, 'audio/wav')];
     const id = await submit(
       { processAudio: { operation: 'CONCATENATE', sourceAssetIds } },
       'fal-ai/ffmpeg-api/merge-audios',
@@ -200,17 +157,17 @@ describe('fal', () => {
   });
 
   it('refuses before it costs anything what a model cannot do', async () => {
-    expect((await createTask(image({ count: 5 }))).issues).toEqual([
+    expect((await create(image({ count: 5 }))).issues).toEqual([
       { path: ['task', 'generateImage', 'count'], message: 'this model makes at most 4 images at once' },
     ]);
-    expect((await createTask(image({ width: 4096, height: 4096 }))).issues).toEqual([
+    expect((await create(image({ width: 4096, height: 4096 }))).issues).toEqual([
       {
         path: ['task', 'generateImage', 'width'],
         message: '4096 × 4096 is more than the 1 × 1024 × 1024 pixels that are allowed here',
       },
     ]);
-    expect((await createTask(image({ options: { enable_safety_checker: false } }))).code).toBe('VALIDATION');
-    expect((await createTask(image({ negativePrompt: 'rain' }))).task.warnings).toEqual([
+    expect((await create(image({ options: { enable_safety_checker: false } }))).code).toBe('VALIDATION');
+    expect((await create(image({ negativePrompt: 'rain' }))).task.warnings).toEqual([
       `negativePrompt is not supported by ${schnell} and was left out`,
     ]);
   });
@@ -235,7 +192,7 @@ describe('fal', () => {
     emulator.scripts.push({ looks: 1_000 });
     const id = await submit(image());
     await emulator.next(({ path }) => path.includes('/status'));
-    await bed.graphql('mutation ($id: ID!) { cancelTask(id: $id) { __typename } }', { id });
+    await cancel(id);
     expect(await ended(id)).toMatchObject({ status: 'CANCELLED', cost: { charged: 0 } });
     expect([...emulator.jobs.values()].at(-1)!.cancelled).toBe(true);
   });
@@ -264,6 +221,29 @@ describe('fal', () => {
     emulator.scripts.push(script);
     expect(await ended(await submit(image()))).toMatchObject({ status: 'FAILED', error: { code }, cost: { charged } });
     expect(starts().length).toBe(calls);
+  });
+
+  it.each([
+    ['a refused input', failure(422, detail('value_error')), 'PROVIDER_REFUSED_INPUT', 0],
+    ['refused content', failure(422, detail('content_policy_violation')), 'CONTENT_POLICY', 0],
+    // Whether it cost something is not said: it is not bought again.
+    ['no runner', failure(503, { detail: 'x', error_type: 'runner_scheduling_failure' }), 'PROVIDER_FAILED', 0],
+    [
+      'blackened images, which are charged',
+      { result: { images: [{ url: 'https://v3.fal.media/black.png' }], has_nsfw_concepts: [true] } },
+      'CONTENT_POLICY',
+      4,
+    ],
+  ])('fails by the webhook of a job whose answer was lost: %s', async (_, script, code, charged) => {
+    emulator.callsBack = true;
+    emulator.break(isStart, 'lost');
+    emulator.scripts.push(script);
+    expect(await ended(await submit(image()))).toMatchObject({
+      status: 'FAILED',
+      error: { code },
+      cost: { quoted: 4, charged, released: 4 - charged },
+    });
+    expect(starts().length).toBe(1);
   });
 
   it('starts again what fal says that it did not charge', async () => {

@@ -6,28 +6,7 @@ import { type Emulator, type Seen, startEmulator } from '../emulators/emulator.t
 import { itSurvivesFaults, quick } from '../emulators/faults.ts';
 import { type OpenAiEmulator, startOpenAi } from '../emulators/openai.ts';
 import { createTestBed, eventually, type TestBed } from '../kit.ts';
-
-const create = `mutation ($input: CreateTaskInput!) {
-  createTask(input: $input) {
-    ... on CreateTaskSuccess { task { ... on BaseTask { id warnings } } }
-    ... on UserError { code message }
-    ... on ValidationError { issues { path message } }
-  }
-}`;
-const read = `query ($id: ID!) {
-  task(id: $id) {
-    ... on BaseTask {
-      id status progress needsReview error { code message } cost { charged quoted basis }
-      assets { id kind contentType width height durationMs url }
-    }
-    ... on GenerateTextTask { textResult: result { text json } }
-    ... on TestPromptTask { promptResult: result { rendered text passed missingVariables expectations { passed } } }
-    ... on GenerateCharacterVoiceTask { voiceResult: result { durationSeconds } }
-  }
-}`;
-const watch = `subscription ($id: ID!) {
-  taskEvents(id: $id) { __typename ... on TaskOutputAdded { text asset { id kind } } }
-}`;
+import { tasksOf } from './tasks.ts';
 
 let emulator: OpenAiEmulator;
 let bare: Emulator;
@@ -80,21 +59,7 @@ function startBare(): Promise<Emulator> {
   });
 }
 
-const submit = async (task: object, target: { provider?: string; model?: string } = {}) => {
-  const { data } = await bed.graphql(create, { input: { provider: 'openai-patient', ...target, task } });
-  return data.createTask;
-};
-const ended = (id: string) =>
-  eventually(async () => {
-    const { task } = (await bed.graphql(read, { id })).data;
-    expect(task.needsReview || /COMPLETED|FAILED|CANCELLED/.test(task.status)).toBe(true);
-    return task;
-  }, 20_000);
-const run = async (task: object, target: { provider?: string; model?: string } = {}) => {
-  const created = await submit(task, target);
-  if (!created.task) throw new Error(JSON.stringify(created));
-  return { ...(await ended(created.task.id)), warnings: created.task.warnings };
-};
+const { create, submit, run, settled, cancel, events } = tasksOf(() => bed, { provider: 'openai-patient' });
 const lastSeen = (path: string) => emulator.seen.filter((request) => request.path === path).at(-1)!;
 
 describe("OpenAI's own client finds what it expects of the emulator", () => {
@@ -148,11 +113,10 @@ describe("OpenAI's own client finds what it expects of the emulator", () => {
 describe('texts', () => {
   it('stream as they are written, and are charged by the tokens that were written', async () => {
     emulator.script.pieces = Array.from({ length: 250 }, (_, index) => `word ${index} `);
-    const { task } = await submit({ generateText: { prompt: 'x', temperature: 0 } }, { model: 'gpt-4.1' });
+    const id = await submit({ generateText: { prompt: 'x', temperature: 0 } }, 'gpt-4.1');
     const texts: string[] = [];
-    for await (const { data } of bed.subscribe(watch, { id: task.id }))
-      if (data.taskEvents.text) texts.push(data.taskEvents.text);
-    const done = await ended(task.id);
+    for await (const { text } of events(id)) if (text) texts.push(text);
+    const done = await settled(id);
     expect(done).toMatchObject({ status: 'COMPLETED', cost: { quoted: 11, charged: 3, basis: 'USAGE' } });
     expect(texts.join('')).toBe(done.textResult.text);
     expect(done.textResult.text).toBe(emulator.script.pieces.join(''));
@@ -184,7 +148,7 @@ describe('texts', () => {
       cost: { charged: 1 },
       promptResult: { rendered: 'Greet Ada', passed: true, expectations: [{ passed: true }, { passed: true }] },
     });
-    const { issues } = await submit({ testPrompt: { template: 'x', expectations: ['/(/'] } });
+    const { issues } = await create({ testPrompt: { template: 'x', expectations: ['/(/'] } });
     expect(issues[0].path).toEqual(['task', 'testPrompt', 'expectations', '0']);
     // Nested repetition: judged in a moment or given up, never the end of the worker.
     emulator.script.pieces = [`${'a'.repeat(40)}!`];
@@ -197,10 +161,10 @@ describe('texts', () => {
   it('end the call at the vendor when they are cancelled', async () => {
     Object.assign(emulator.script, { pieces: Array(1_000).fill('x'), pauseMs: 20 });
     const before = emulator.abandoned();
-    const { task } = await submit({ generateText: { prompt: 'x' } });
-    for await (const { data } of bed.subscribe(watch, { id: task.id })) if (data.taskEvents.text) break;
-    await bed.graphql('mutation ($id: ID!) { cancelTask(id: $id) { __typename } }', { id: task.id });
-    expect(await ended(task.id)).toMatchObject({ status: 'CANCELLED', cost: { charged: 0 } });
+    const id = await submit({ generateText: { prompt: 'x' } });
+    for await (const { text } of events(id)) if (text) break;
+    await cancel(id);
+    expect(await settled(id)).toMatchObject({ status: 'CANCELLED', cost: { charged: 0 } });
     await eventually(() => emulator.abandoned() === before + 1);
   });
 
@@ -228,7 +192,7 @@ describe('texts', () => {
 
   it('come from a server that knows chat completions and nothing else, without a key', async () => {
     bare.seen.length = 0;
-    expect(await run({ generateText: { prompt: 'x' } }, { provider: 'bare' })).toMatchObject({
+    expect(await tasksOf(() => bed, { provider: 'bare' }).run({ generateText: { prompt: 'x' } })).toMatchObject({
       status: 'COMPLETED',
       textResult: { text: 'It works' },
       cost: { quoted: 11, charged: 11, basis: 'QUOTE' },
@@ -241,7 +205,7 @@ describe('images', () => {
   it('are stored, and charged by the piece', async () => {
     const done = await run(
       { generateImage: { prompt: 'an otter', count: 2, width: 1920, height: 1080, options: { format: 'webp' } } },
-      { model: 'gpt-image-1' },
+      'gpt-image-1',
     );
     expect(done).toMatchObject({ status: 'COMPLETED', cost: { charged: 8 } });
     expect(done.warnings).toContainEqual(expect.stringContaining('1536×1024'));
@@ -262,7 +226,7 @@ describe('images', () => {
           options: { inputFidelity: 'high' },
         },
       },
-      { model: 'gpt-image-1.5' },
+      'gpt-image-1.5',
     );
     expect(done).toMatchObject({ status: 'COMPLETED', assets: [{ width: 1024 }] });
     const { headers, body } = lastSeen('/v1/images/edits');
@@ -274,22 +238,22 @@ describe('images', () => {
 
   it('show previews while they are made', async () => {
     emulator.script.pauseMs = 300;
-    const { task } = await submit({ generateImage: { prompt: 'x', options: { previews: 3 } } });
+    const id = await submit({ generateImage: { prompt: 'x', options: { previews: 3 } } });
     const seen: string[] = [];
-    for await (const { data } of bed.subscribe(watch, { id: task.id })) seen.push(data.taskEvents.__typename);
-    expect(await ended(task.id)).toMatchObject({ status: 'COMPLETED', cost: { charged: 4 } });
+    for await (const { __typename } of events(id)) seen.push(__typename);
+    expect(await settled(id)).toMatchObject({ status: 'COMPLETED', cost: { charged: 4 } });
     expect(seen.filter((name) => name === 'TaskOutputAdded').length).toBeGreaterThan(1);
   });
 
   it('are refused before they are paid for where they cannot be made', async () => {
-    const { issues } = await submit({ generateImage: { prompt: 'x', width: 4096, height: 512 } });
+    const { issues } = await create({ generateImage: { prompt: 'x', width: 4096, height: 512 } });
     expect(issues[0].path).toEqual(['task', 'generateImage', 'width']);
-    const previews = await submit({ generateImage: { prompt: 'x', count: 2, options: { previews: 1 } } });
+    const previews = await create({ generateImage: { prompt: 'x', count: 2, options: { previews: 1 } } });
     expect(previews.issues[0].path).toEqual(['task', 'generateImage', 'options', 'previews']);
-    const large = await submit({ generateImage: { prompt: 'x', width: 2048, height: 2048 } });
+    const large = await create({ generateImage: { prompt: 'x', width: 2048, height: 2048 } });
     expect(large.issues[0].path).toEqual(['task', 'generateImage', 'width']);
     for (const options of [{ steps: 3 }, { quality: 'high' }, { moderation: 'low' }])
-      expect((await submit({ generateImage: { prompt: 'x', options } })).issues).toHaveLength(1);
+      expect((await create({ generateImage: { prompt: 'x', options } })).issues).toHaveLength(1);
   });
 });
 
@@ -307,7 +271,7 @@ describe('speech', () => {
   });
 
   it('is refused where the text is too long', async () => {
-    const { issues } = await submit({ generateCharacterVoice: { text: 'x'.repeat(5_000) } });
+    const { issues } = await create({ generateCharacterVoice: { text: 'x'.repeat(5_000) } });
     expect(issues[0].path).toEqual(['task', 'generateCharacterVoice', 'text']);
   });
 });

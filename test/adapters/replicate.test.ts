@@ -6,23 +6,9 @@ import { itSurvivesFaults, quick } from '../emulators/faults.ts';
 import { hurryLooks } from '../emulators/hurry.ts';
 import { type ReplicateEmulator, startReplicate } from '../emulators/replicate.ts';
 import { samples } from '../emulators/samples.ts';
-import { createTestBed, eventually, type TestBed } from '../kit.ts';
+import { createTestBed, type TestBed } from '../kit.ts';
+import { tasksOf } from './tasks.ts';
 
-const create = `mutation ($input: CreateTaskInput!) {
-  createTask(input: $input) {
-    ... on CreateTaskSuccess { task { ... on BaseTask { id warnings } } }
-    ... on UserError { code message }
-    ... on ValidationError { issues { path message } }
-  }
-}`;
-const read = `query ($id: ID!) {
-  task(id: $id) {
-    ... on BaseTask { id status progress error { code message } cost { charged basis } assets { kind contentType } }
-    ... on GenerateImageTask { imageResult: result { seed images { kind } } }
-    ... on GenerateVideoTask { videoResult: result { durationSeconds } }
-    ... on GenerateTextTask { textResult: result { text } }
-  }
-}`;
 /** A model of the operator's own, which takes a reference image. */
 const edit = {
   id: `acme/edit:${'b'.repeat(64)}`,
@@ -67,22 +53,10 @@ afterEach(() => {
 
 const schnell = 'black-forest-labs/flux-schnell';
 const image = (fields: object = {}) => ({ generateImage: { prompt: 'a red kite', ...fields } });
-const createTask = async (task: object, model = schnell) => {
-  const { data, errors } = await bed.graphql(create, { input: { task, provider: 'replicate', model } });
-  if (errors) throw new Error(JSON.stringify(errors));
-  return data.createTask;
-};
-async function submit(task: object, model = schnell): Promise<string> {
-  const created = await createTask(task, model);
-  if (!created.task) throw new Error(JSON.stringify(created));
-  return created.task.id;
-}
-const ended = (id: string) =>
-  eventually(async () => {
-    const { data, errors } = await bed.graphql(read, { id });
-    if (errors) throw new Error(JSON.stringify(errors));
-    return /COMPLETED|FAILED|CANCELLED/.test(data.task.status) ? data.task : null;
-  }, 15_000);
+const { create, submit, ended, cancel, events, upload } = tasksOf(() => bed, {
+  provider: 'replicate',
+  model: schnell,
+});
 const isStart = ({ method, path }: { method: string; path: string }) =>
   method === 'POST' && path.endsWith('/predictions');
 const isPoll = ({ method, path }: { method: string; path: string }) =>
@@ -100,19 +74,15 @@ describe('replicate', () => {
   it('makes images, tells progress and new lines of the log, and charges what came out', async () => {
     emulator.scripts.push({ looks: 3 });
     const id = await submit(image({ count: 2, seed: 0, width: 1344, height: 768, options: { output_format: 'png' } }));
-    const events: any[] = [];
-    for await (const { data } of bed.subscribe(
-      `subscription ($id: ID!) { taskEvents(id: $id) { __typename ... on TaskProgressed { progress } ... on TaskLogged { message } } }`,
-      { id },
-    ))
-      events.push(data.taskEvents);
+    const seen: any[] = [];
+    for await (const event of events(id)) seen.push(event);
     expect(await ended(id)).toMatchObject({
       status: 'COMPLETED',
       imageResult: { seed: 0, images: [{ kind: 'IMAGE' }, { kind: 'IMAGE' }] },
       cost: { charged: 8, basis: 'USAGE' },
     });
-    expect(events).toContainEqual(expect.objectContaining({ progress: 0.5 }));
-    expect(events.flatMap(({ message }) => message ?? [])).toEqual(['Using seed: 7', 'Total safe images: 1 out of 1']);
+    expect(seen).toContainEqual(expect.objectContaining({ progress: 0.5 }));
+    expect(seen.flatMap(({ message }) => message ?? [])).toEqual(['Using seed: 7', 'Total safe images: 1 out of 1']);
     const [start] = starts();
     expect(start!.path).toBe('/v1/models/black-forest-labs/flux-schnell/predictions');
     expect(start!.headers).toMatchObject({ 'cancel-after': expect.stringMatching(/^(29\d|300)s$/) });
@@ -160,7 +130,7 @@ describe('replicate', () => {
   });
 
   it("runs a version of the operator's choice, with a small reference image in the request", async () => {
-    const picture = await uploadAsset(samples.png);
+    const picture = await upload(samples.png, 'image/png');
     const id = await submit(image({ referenceAssetIds: [picture], options: { strength: 0 } }), edit.id);
     expect(await ended(id)).toMatchObject({ status: 'COMPLETED' });
     expect(starts()[0]!.path).toBe('/v1/predictions');
@@ -179,7 +149,7 @@ describe('replicate', () => {
   it('brings a large reference image to the files of the account', async () => {
     // Bytes after its end do not change what a PNG is.
     const large = Buffer.concat([samples.png, Buffer.alloc(300 * 1024)]);
-    const id = await submit(image({ referenceAssetIds: [await uploadAsset(large)] }), edit.id);
+    const id = await submit(image({ referenceAssetIds: [await upload(large, 'image/png')] }), edit.id);
     expect(await ended(id)).toMatchObject({ status: 'COMPLETED' });
     const [url] = starts()[0]!.json.input.images;
     expect(url).toMatch(new RegExp(`^${emulator.baseUrl}/files/`));
@@ -189,15 +159,15 @@ describe('replicate', () => {
   });
 
   it('refuses before it costs anything what a model cannot do', async () => {
-    expect((await createTask(image({ count: 5 }))).issues).toEqual([
+    expect((await create(image({ count: 5 }))).issues).toEqual([
       { path: ['task', 'generateImage', 'count'], message: 'this model makes at most 4 images at once' },
     ]);
     const wide = { generateVideo: { sceneDescription: 'a harbour', options: { resolution: '720p' } } };
-    expect((await createTask(wide, 'wan-video/wan-2.2-t2v-fast')).issues).toEqual([
+    expect((await create(wide, 'wan-video/wan-2.2-t2v-fast')).issues).toEqual([
       { path: ['task', 'generateVideo', 'options', 'resolution'], message: 'at most 480p is allowed here' },
     ]);
-    expect((await createTask(image({ options: { disable_safety_checker: true } }))).code).toBe('VALIDATION');
-    expect((await createTask(image({ negativePrompt: 'rain', width: 640 }))).task.warnings).toEqual([
+    expect((await create(image({ options: { disable_safety_checker: true } }))).code).toBe('VALIDATION');
+    expect((await create(image({ negativePrompt: 'rain', width: 640 }))).task.warnings).toEqual([
       'this model has no 640 × 1024: the image has the shape 2:3, as 832 × 1216',
       `negativePrompt is not supported by ${schnell} and was left out`,
     ]);
@@ -222,7 +192,7 @@ describe('replicate', () => {
     emulator.scripts.push({ looks: 1_000 });
     const id = await submit(image());
     await emulator.next(isPoll);
-    await bed.graphql('mutation ($id: ID!) { cancelTask(id: $id) { __typename } }', { id });
+    await cancel(id);
     expect(await ended(id)).toMatchObject({ status: 'CANCELLED', cost: { charged: 0 } });
     expect([...emulator.predictions.values()].at(-1)!.status).toMatch(/canceled|aborted/);
   });
@@ -244,6 +214,21 @@ describe('replicate', () => {
     emulator.scripts.push(script);
     const id = await submit(image());
     expect(await ended(id)).toMatchObject({ status: 'FAILED', error: { code }, cost: { charged: 0 } });
+    expect(starts().length).toBe(1);
+  });
+
+  it.each([
+    ['failed', 'PREDICTION_FAILED'],
+    ['canceled', 'PROVIDER_CANCELLED'],
+  ])('fails by the webhook of a job whose answer was lost, when that was %s', async (status, code) => {
+    emulator.callsBack = true;
+    emulator.break(isStart, 'lost');
+    emulator.scripts.push({ status, error: 'CUDA out of memory' });
+    expect(await ended(await submit(image()))).toMatchObject({
+      status: 'FAILED',
+      error: { code },
+      cost: { quoted: 4, charged: 0, released: 4 },
+    });
     expect(starts().length).toBe(1);
   });
 
@@ -273,20 +258,6 @@ describe('replicate', () => {
     });
   });
 });
-
-async function uploadAsset(bytes: Buffer): Promise<string> {
-  const { data } = await bed.graphql(
-    `mutation ($input: CreateUploadInput!) { createUpload(input: $input) { ... on CreateUploadSuccess { id url headers } ... on UserError { message } } }`,
-    { input: { contentType: 'image/png', sizeBytes: bytes.length } },
-  );
-  const { id, url, headers } = data.createUpload;
-  await fetch(url, { method: 'PUT', headers, body: new Uint8Array(bytes) });
-  const done = await bed.graphql(
-    `mutation ($id: ID!) { completeUpload(id: $id) { ... on CompleteUploadSuccess { asset { id } } ... on UserError { message } } }`,
-    { id },
-  );
-  return done.data.completeUpload.asset.id;
-}
 
 describe('replicate, when something breaks', () => {
   itSurvivesFaults({

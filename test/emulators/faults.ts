@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Adapter } from '../../src/sdk/index.ts';
+import { tasksOf } from '../adapters/tasks.ts';
 import { eventually, type TestBed } from '../kit.ts';
 import type { Answer, Emulator, Fault, Seen } from './emulator.ts';
 
@@ -41,31 +42,17 @@ const serverErrors: Answer[] = [
   { status: 502, json: { message: 'Bad Gateway' } },
   { status: 503, json: { error: { message: 'Service Unavailable' } } },
 ];
-const createTask = `mutation ($input: CreateTaskInput!) {
-  createTask(input: $input) { ... on CreateTaskSuccess { task { ... on BaseTask { id } } } ... on UserError { code message } }
-}`;
-const readTask = `query ($id: ID!) {
-  task(id: $id) { ... on BaseTask { id status needsReview error { code message } cost { quoted charged released } } }
-}`;
 
 /** One test for each way in which a vendor or the way to it breaks. Call it at the top of a file, or in a describe. */
 export function itSurvivesFaults(vendor: FaultyVendor): void {
-  const submit = async (): Promise<string> => {
-    const { data } = await vendor.bed().graphql(createTask, { input: vendor.request });
-    if (!data.createTask.task) throw new Error(`not created: ${JSON.stringify(data.createTask)}`);
-    return data.createTask.task.id;
+  const { task, ...target } = vendor.request;
+  const tasks = tasksOf(vendor.bed, target, 40_000);
+  const submit = () => tasks.submit(task);
+  const settled = async (id: string) => {
+    const settled = await tasks.settled(id);
+    const { quoted, charged, released } = settled.cost;
+    return { ...settled, cost: { charged, held: quoted - charged - released } };
   };
-  const read = async (id: string) => {
-    const { data } = await vendor.bed().graphql(readTask, { id });
-    const { quoted, charged, released } = data.task.cost;
-    return { ...data.task, cost: { charged, held: quoted - charged - released } };
-  };
-  const settled = (id: string) =>
-    eventually(async () => {
-      const task = await read(id);
-      expect(task.needsReview || /COMPLETED|FAILED|CANCELLED/.test(task.status)).toBe(true);
-      return task;
-    }, 40_000);
   const starts = () => vendor.emulator().seen.filter(vendor.isStart).length;
   const broken = async (matches: (request: Seen) => boolean, fault: Fault, times = 1) => {
     vendor.emulator().seen.length = 0;
@@ -202,7 +189,7 @@ export function itSurvivesFaults(vendor: FaultyVendor): void {
       vendor.emulator().break(isPoll, gateway, 3);
       const id = await submit();
       await vendor.emulator().next(isPoll);
-      await vendor.bed().graphql('mutation ($id: ID!) { cancelTask(id: $id) { __typename } }', { id });
+      await tasks.cancel(id);
       expect(await settled(id)).toMatchObject({ status: 'CANCELLED', cost: { charged: 0, held: 0 } });
     });
   }
@@ -262,7 +249,7 @@ export function itSurvivesFaults(vendor: FaultyVendor): void {
 }
 
 /** As if the workers had died that hold them: nobody renews them, and what they write comes too late. */
-async function stealLeases(bed: TestBed): Promise<void> {
+export async function stealLeases(bed: TestBed): Promise<void> {
   await bed.sql(
     `update task set fence = fence + 1, lease_until = now() - interval '1 second' where status = 'PROCESSING' and lease_until is not null`,
   );
