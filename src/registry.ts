@@ -23,6 +23,8 @@ export interface LoadedAdapter {
   credentials: Credential[];
   /** What it has now: a list that a vendor gave changes over time. */
   models: AdapterModel[];
+  /** Who brought it, as `plugin "acme"`. Undefined: it is Atelier's own. */
+  origin?: string;
   /** Why it is switched off, in words for the operator. Undefined: it is not. */
   disabled?: string;
 }
@@ -79,7 +81,7 @@ export async function loadRegistry(
   const types = byName('task type', taskTypes);
   const loaded = new Map<string, LoadedAdapter>();
   for (const { value, origin } of byName('adapter', adapters).values()) {
-    const one = load(value, environment);
+    const one: LoadedAdapter = { ...load(value, environment), origin };
     checkTaskTypes(one, types, origin);
     loaded.set(value.name, one);
   }

@@ -5,6 +5,7 @@ import { toId } from './id.ts';
 import { openDispatch } from './lifecycle/dispatch.ts';
 import { laneNames, seedLanes } from './lifecycle/lanes.ts';
 import { openLeases } from './lifecycle/lease.ts';
+import { openLooks } from './lifecycle/looks.ts';
 import { pollDue } from './lifecycle/poll.ts';
 import { type Job, openQueues } from './lifecycle/queue.ts';
 import { runAttempt } from './lifecycle/run.ts';
@@ -19,7 +20,6 @@ import { openDeliveries } from './webhooks/outgoing.ts';
 
 /** Attempts in one process, whatever the lanes allow: calls at vendors hold no slot. Looks at vendors' jobs are counted apart. */
 const mostAtOnce = 200;
-const mostLooksAtOnce = 200;
 const heartbeatMs = 5_000;
 const pollMs = 500;
 const sweepMs = 1_000;
@@ -79,15 +79,9 @@ export async function startWorker(core: Core): Promise<Worker> {
   const told = {
     track: (work: Promise<void>) => track(work, looks),
     lag: (lagMs: number) => metrics.pollLagSeconds.observe(lagMs / 1000),
-    room: () => polls.wake(),
   };
-  async function look(): Promise<boolean> {
-    const room = mostLooksAtOnce - looks.size;
-    if (room > 0) return (await pollDue(core, leases, uuid, room, told)) > 0;
-    await Promise.race(looks);
-    return true;
-  }
-  const polls = openTimer(core.log, 'poll', pollMs, look);
+  const counted = openLooks(() => polls.wake());
+  const polls = openTimer(core.log, 'poll', pollMs, async () => (await pollDue(core, leases, uuid, counted, told)) > 0);
   const webhooks = openTimer(core.log, 'webhooks', webhooksMs, () => deliveries.deliverDue({ limit: webhooksBatch }));
   const timers = [
     openTimer(core.log, 'heartbeat', heartbeatMs, async () => {
@@ -107,6 +101,8 @@ export async function startWorker(core: Core): Promise<Worker> {
   const probes = createProbes(core, metrics, () => closing);
   const endProbes = port === undefined ? () => {} : await serveProbes(core, probes, port);
   core.log.info({ workerId: toId('Worker', uuid), lanes, ...adaptersOf(core) }, 'the worker is up');
+  for (const { adapter, origin, disabled } of core.registry.adapters)
+    if (origin && disabled) core.log.warn(`adapter "${adapter.name}" of ${origin} is switched off: ${disabled}`);
 
   async function close(): Promise<void> {
     closing = true;
@@ -114,10 +110,7 @@ export async function startWorker(core: Core): Promise<Worker> {
     await Promise.all([dispatch.close(), ...timers.map((timer) => timer.close())]);
     await queues.close();
     // What any process can go on with, and what can start again for nothing, is handed back; a paid call is waited for.
-    for (const lease of leases.all()) {
-      const target = (lease.task.route as { resubmit?: string }[])[lease.task.targetIndex];
-      if (lease.parked || target?.resubmit === 'safe') lease.stop('handed_back');
-    }
+    leases.handBack();
     await Promise.race([
       Promise.allSettled([...running, ...looks]),
       new Promise((resolve) => setTimeout(resolve, core.config.ATELIER_DRAIN_SECONDS * 1000).unref()),

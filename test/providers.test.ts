@@ -1,47 +1,14 @@
 import { inspect } from 'node:util';
 import { AdapterFailure, NetworkFailure } from 'atelier/adapter';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { Attempt, Task } from '../src/db.ts';
 import { fromId, toId } from '../src/id.ts';
 import { doorsOf } from '../src/lifecycle/doors.ts';
 import { setRoute } from '../src/lifecycle/routes.ts';
 import type { Adapter } from '../src/sdk/index.ts';
 import { createTask, tasksOf } from './adapters/tasks.ts';
-import { createTestBed, eventually, type TestBed } from './kit.ts';
+import { eventually, type TestBed } from './kit.ts';
 import { receive, type Vendor, vendorAdapter } from './vendor-adapter.ts';
-
-/** A bed with one vendor; its lane lets many tasks go at once. */
-async function open(
-  manifest: Partial<Adapter> = {},
-  environment: Record<string, string> = {},
-  adapters: Adapter[] = [],
-) {
-  const vendor = vendorAdapter(manifest);
-  const bed = await createTestBed({
-    adapters: [vendor.adapter, ...adapters],
-    environment: {
-      ATELIER_LEASE_SECONDS: '3',
-      ATELIER_LANE_CONCURRENCY: 'cpu_intensive=50',
-      VENDOR_KEY: 'secret-one',
-      ...environment,
-    },
-  });
-  await setRoute(bed.core, 'generate_text', [{ provider: 'vendor', model: null }]);
-  return { vendor, bed };
-}
-
-const text = { generateText: { prompt: 'a poem' } };
-const submit = async (bed: TestBed): Promise<string> => fromId('Task', await tasksOf(() => bed).submit(text))!;
-
-const read = async (bed: TestBed, id: string): Promise<Task> =>
-  (await bed.sql<Task>('select * from task where id = $1', [id]))[0]!;
-const attempts = (bed: TestBed, id: string) =>
-  bed.sql<Attempt>('select * from attempt where task_id = $1 order by number', [id]);
-const settled = (bed: TestBed, id: string): Promise<Task> =>
-  eventually(async () => {
-    const task = await read(bed, id);
-    return task.completedAt || task.needsReview ? task : null;
-  }, 15_000);
+import { attempts, open, read, settled, submit, text } from './vendor-bed.ts';
 
 const routeToBoth = () =>
   setRoute(bed.core, 'generate_text', [
@@ -90,6 +57,25 @@ describe('an answer that is lost', () => {
     vendor.next = ['lost'];
     const id = await submit(bed);
     expect(await settled(bed, id)).toMatchObject({ status: 'PROCESSING', needsReview: true, held: 11n });
+  });
+
+  it('goes to a review at the deadline also while it is being looked for', async () => {
+    ({ vendor, bed } = await open(
+      { find: () => new Promise(() => {}) },
+      { ATELIER_LONGEST_RUN_SECONDS: 'generate_text=2' },
+    ));
+    vendor.next = ['lost'];
+    const task = await settled(bed, await submit(bed));
+    expect(task).toMatchObject({ status: 'PROCESSING', needsReview: true, held: 11n });
+  });
+
+  it('goes to a review, once, when the credential that it went with is gone', async () => {
+    ({ vendor, bed } = await open({ find: async () => null }));
+    vendor.next = ['lost'];
+    const id = await submit(bed);
+    await eventually(async () => (await attempts(bed, id))[0]?.phase === 'seeking');
+    await bed.sql(`update task set credential = 'gone' where id = $1`, [id]);
+    expect(await settled(bed, id)).toMatchObject({ needsReview: true, leaseUntil: null, nextPollAt: null });
   });
 
   it('is sent again under the same key, with the same credential, where the vendor honours it', async () => {
@@ -302,6 +288,24 @@ describe('a vendor that fails', () => {
   });
 });
 
+describe('a rest that the vendor asked for', () => {
+  it('is not ended by a call that succeeds meanwhile', async () => {
+    ({ vendor, bed } = await open());
+    const release = vendor.hold();
+    const first = await submit(bed);
+    await eventually(() => vendor.starts.length === 1);
+    vendor.next = [
+      new AdapterFailure({ class: 'rate_limited', code: 'SLOW', message: 'slow down', retryAfterMs: 30_000 }),
+    ];
+    await submit(bed);
+    await eventually(async () => (await bed.sql('select from circuit where open_until > now()')).length === 1);
+    release();
+    expect(await settled(bed, first)).toMatchObject({ status: 'COMPLETED' });
+    expect(await bed.sql('select from circuit where open_until > now()')).toHaveLength(1);
+    await bed.sql('delete from circuit');
+  });
+});
+
 describe('what a vendor calls back', () => {
   const call = (url: string, body: unknown, signature = 'true') =>
     fetch(url, { method: 'POST', headers: { 'x-signature': signature }, body: JSON.stringify(body) }).then(
@@ -426,6 +430,83 @@ describe('what a vendor calls back', () => {
     expect(await read(bed, id)).toMatchObject({ status: 'COMPLETED', attempt: 1, result: { text: 'early' } });
   });
 
+  it('finds the job of a task in review again, whatever becomes of the first look at it', async () => {
+    let to = '';
+    let polls = 0;
+    ({ vendor, bed } = await open(
+      {
+        receive: async () => ({ state: 'running', handle: { v: 1, id: 'found' } }),
+        start: async (_, context) => {
+          to = context.callbackUrl!.replace('https://atelier.example', bed.url);
+          throw new NetworkFailure('the connection broke', { sent: 'maybe' });
+        },
+        poll: async ({ id }) => {
+          if (++polls === 1) throw new NetworkFailure('broken', { sent: 'maybe' });
+          return { state: 'succeeded', answer: { text: `of ${id}`, usage: true } };
+        },
+      },
+      { ATELIER_PUBLIC_URL: 'https://atelier.example' },
+    ));
+    const id = await submit(bed);
+    expect(await settled(bed, id)).toMatchObject({ needsReview: true });
+    expect(await call(to, {})).toBe(202);
+    await eventually(async () => (await read(bed, id)).completedAt);
+    expect(await read(bed, id)).toMatchObject({
+      status: 'COMPLETED',
+      needsReview: false,
+      result: { text: 'of found' },
+    });
+  });
+
+  it('that does not know either leaves a task in review where it is', async () => {
+    let to = '';
+    ({ vendor, bed } = await open(
+      {
+        receive: async () => ({ state: 'failed', failure: { class: 'ambiguous', code: 'X', message: 'x' } }),
+        start: async (_, context) => {
+          to = context.callbackUrl!.replace('https://atelier.example', bed.url);
+          throw new NetworkFailure('the connection broke', { sent: 'maybe' });
+        },
+      },
+      { ATELIER_PUBLIC_URL: 'https://atelier.example' },
+    ));
+    const id = await submit(bed);
+    expect(await settled(bed, id)).toMatchObject({ needsReview: true });
+    expect(await call(to, {})).toBe(202);
+    await eventually(async () => (await bed.sql('select from provider_callback where applied')).length === 1);
+    await eventually(async () => (await read(bed, id)).leaseUntil === null);
+    expect(await read(bed, id)).toMatchObject({ needsReview: true, nextPollAt: null });
+  });
+
+  it('is read again by the time at which it came', async () => {
+    const times: number[] = [];
+    const url = await opened({
+      receive: async (_request, _handle, context) => {
+        times.push(context.now().getTime());
+        return { state: 'succeeded', answer: { text: 'x', usage: true } };
+      },
+    });
+    const id = await submit(bed);
+    const to = await url();
+    await bed.sql(`update task set next_poll_at = now() + interval '1 hour' where id = $1`, [id]);
+    await bed.workers[0]!.close();
+    expect(await call(to, {})).toBe(202);
+    await bed.sql(`update provider_callback set received_at = received_at - interval '1 hour'`);
+    await bed.addWorker();
+    await settled(bed, id);
+    expect(times[0]! - times.at(-1)!).toBeGreaterThan(3_000_000);
+  });
+
+  it('is kept twenty times for one attempt, and answered all the same', async () => {
+    const url = await opened({ poll: async () => ({ state: 'running' }) });
+    await submit(bed);
+    const to = await url();
+    await bed.workers[0]!.close();
+    const statuses = await Promise.all(Array.from({ length: 25 }, (_, text) => call(to, { text })));
+    expect(new Set(statuses)).toEqual(new Set([202]));
+    expect(await bed.sql('select from provider_callback')).toHaveLength(20);
+  });
+
   it('without a result has the job looked at at once', async () => {
     const url = await opened({
       poll: async () => ({ state: 'succeeded', answer: { text: 'looked at', usage: true } }),
@@ -504,37 +585,6 @@ describe('a job that is watched live', () => {
     }));
     expect(await settled(bed, await submit(bed))).toMatchObject({ status: 'COMPLETED', attempt: 1 });
     expect(vendor.starts).toHaveLength(1);
-  });
-});
-
-describe('a vendor whose answers hang', () => {
-  it('keeps no other vendor from being looked at, and is looked at again when it answers', async () => {
-    const jobs = 210;
-    let asked = 0;
-    let answer = () => {};
-    const answers = new Promise<void>((resolve) => {
-      answer = resolve;
-    });
-    const other = vendorAdapter({ name: 'other' });
-    ({ vendor, bed } = await open(
-      {
-        async poll() {
-          asked++;
-          await answers;
-          return { state: 'succeeded', answer: { text: 'late', usage: true } };
-        },
-      },
-      { ATELIER_LANE_CONCURRENCY: 'cpu_intensive=300' },
-      [other.adapter],
-    ));
-    for (let sent = 0; sent < jobs; sent += 30) await Promise.all(Array.from({ length: 30 }, () => submit(bed)));
-    await eventually(() => asked >= 100, 30_000);
-    await setRoute(bed.core, 'generate_text', [{ provider: 'other', model: null }]);
-    expect(await settled(bed, await submit(bed))).toMatchObject({ status: 'COMPLETED', provider: 'other' });
-    expect(asked).toBeLessThan(jobs);
-    answer();
-    const ended = () => bed.sql<{ count: number }>(`select count(*)::int from task where status = 'COMPLETED'`);
-    await eventually(async () => (await ended())[0]!.count === jobs + 1, 30_000);
   });
 });
 

@@ -1,4 +1,10 @@
-import { fillTemplate, judgeExpectations, type PayloadTransformer, type TaskTypes } from 'atelier/adapter';
+import {
+  checkExpectations,
+  fillTemplate,
+  judgeExpectations,
+  type PayloadTransformer,
+  type TaskTypes,
+} from 'atelier/adapter';
 
 export interface PromptRequest {
   work: 'prompt';
@@ -18,7 +24,7 @@ export const prompt: PayloadTransformer<Type['input'], Type['result'], PromptReq
     const filled = fillTemplate(input.template, input.variables);
     const expectations = input.expectations ?? [];
     // What is no regular expression is refused when the task is created.
-    judgeExpectations(expectations, '', 'nothing');
+    checkExpectations(expectations);
     return {
       request: { work: 'prompt', ...filled, expectations },
       warnings: input.system ? ['system is not followed by the local engine, which is no language model'] : [],

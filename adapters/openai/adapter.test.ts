@@ -1,14 +1,7 @@
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import {
-  type AdapterModel,
-  fillTemplate,
-  HttpFailure,
-  judgeExpectations,
-  NetworkFailure,
-  type z,
-} from 'atelier/adapter';
+import { type AdapterModel, HttpFailure, NetworkFailure, type z } from 'atelier/adapter';
 import { checkAdapter, readFixtures, requirePassed } from 'atelier/adapter/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { builtInTaskTypes } from '../../src/task-types/index.ts';
@@ -166,35 +159,9 @@ describe('what is dearer at the same quote', () => {
       requestOf('test_prompt', 'gpt-4.1', { template: 'x' }, config).body.max_completion_tokens;
     expect([tokens(), tokens({ limits: { testPromptTokens: 7 } })]).toEqual([1024, 7]);
   });
-  it('is a template that its variables make endless', () => {
-    const template = '{{a}}'.repeat(1_000);
-    expect(fillTemplate(template, { a: 'x'.repeat(100) }).rendered).toHaveLength(100_000);
-    expect(() => fillTemplate(template, { a: 'x'.repeat(101) })).toThrow('variables');
-  });
   it("moderation is the operator's", () => {
     const moderation = (config?: Fields) => requestOf('generate_image', 'gpt-image-1', { prompt: 'x' }, config).body;
     expect([moderation().moderation, moderation({ moderation: 'low' }).moderation]).toEqual([undefined, 'low']);
-  });
-});
-
-describe('expectations', () => {
-  const verdicts = (expectations: string[], text: string) =>
-    judgeExpectations(expectations, text, 'nothing').map(({ passed }) => passed);
-  it('are judged each on its own, in their order', () =>
-    expect(verdicts(['HELLO', '/^hello/', '!/bye/', '! Ada', '/x/', '!'], 'Hello Ada')).toEqual([
-      true,
-      false,
-      true,
-      false,
-      false,
-      false,
-    ]));
-  it('have one budget of time, and the one that uses it up is named', () => {
-    // Each of them takes some milliseconds, fifty of them more than a quarter of a second; the last one never ends.
-    const slow = Array.from({ length: 50 }, () => '/^(a+)+$/');
-    const begun = performance.now();
-    expect(() => verdicts(['a', '/a/', ...slow], `${'a'.repeat(24)}!`)).toThrow(/^expectations\.\d+: takes too long/);
-    expect(performance.now() - begun).toBeLessThan(1_000);
   });
 });
 

@@ -1,4 +1,11 @@
-import { fillTemplate, judgeExpectations, type PayloadTransformer, type TaskTypes, type Usage } from 'atelier/adapter';
+import {
+  checkExpectations,
+  fillTemplate,
+  judgeExpectations,
+  type PayloadTransformer,
+  type TaskTypes,
+  type Usage,
+} from 'atelier/adapter';
 import type { OpenAiConfig } from './config.ts';
 import { findModel } from './models.ts';
 import { type ChatAnswer, type ChatRequest, chatBody, checkAnswer, messages } from './text.ts';
@@ -24,7 +31,7 @@ export const prompt: PayloadTransformer<
     const { rendered, missing } = fillTemplate(input.template, input.variables);
     const expectations = input.expectations ?? [];
     // What is no regular expression is refused before anything is bought.
-    judgeExpectations(expectations, '', 'nothing');
+    checkExpectations(expectations);
     const body = chatBody(findModel(id, config), config, {
       messages: messages(rendered, input.system),
       maxTokens: config.limits.testPromptTokens,

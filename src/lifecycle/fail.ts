@@ -70,7 +70,8 @@ export async function fail(core: Core, failed: Failed, error: unknown): Promise<
   log.warn({ code: facts.code, verdict }, `the attempt failed (${facts.class}): ${facts.message}`);
   if (facts.class === 'bug') log.error({ stack: stackOf(error, failed) }, 'the adapter is wrong');
   // Lost with a connection, it is one failure fewer that is counted.
-  if (failed.phase === 'starting')
+  const isOurs = facts.class === 'authentication' || facts.class === 'quota';
+  if (failed.phase === 'starting' || (failed.phase === 'preparing' && isOurs))
     await noteOutcome(core, task, facts).catch((cause) => log.warn({ err: cause }, 'a failure was not counted'));
   await persist(() => write(core, failed, facts, verdict));
 }
@@ -79,7 +80,8 @@ async function write(core: Core, failed: Failed, facts: FailureFacts, verdict: V
   const { handle } = failed;
   const { task } = failed.lease;
   const error = toldOf(facts);
-  if (verdict.next === 'review') await flagForReview(core, task);
+  if (verdict.next === 'review')
+    await (task.needsReview ? leaveInReview(core, task, { again: false }) : flagForReview(core, task));
   else if (verdict.next === 'seek') await seek(core, task, seekTimes(failed, false));
   else if (verdict.next === 'look again') await park(core, task, handle!, verdict.delayMs);
   else if (verdict.next === 'end') {
@@ -96,11 +98,15 @@ async function write(core: Core, failed: Failed, facts: FailureFacts, verdict: V
   }
 }
 
-async function stopped(core: Core, { lease: { task }, handle }: Failed, reason: StopReason): Promise<void> {
+async function stopped(core: Core, failed: Failed, reason: StopReason): Promise<void> {
+  const { handle, phase } = failed;
+  const { task } = failed.lease;
   if (reason === 'lost') return;
   if (handle) {
     // The next look tells the vendor of a cancel or a deadline; handed back, another worker looks.
     await persist(() => park(core, task, handle, 0));
+  } else if (reason === 'deadline' && phase === 'seeking' && failed.adapter?.resubmit !== 'safe') {
+    await persist(() => flagForReview(core, task));
   } else if (reason === 'deadline') {
     await persist(() => finish(core, task, { status: 'FAILED', error: deadlineExceeded }));
   } else if (reason === 'cancelled' || !(await persist(() => requeue(core, task, {})))) {
@@ -137,9 +143,11 @@ function redact(facts: FailureFacts, secrets: Record<string, string>): FailureFa
   const hide = redacted(secrets);
   return {
     ...facts,
+    code: hide(facts.code),
     message: hide(facts.message),
     publicMessage: facts.publicMessage && hide(facts.publicMessage),
-    issues: facts.issues?.map(({ path, message }) => ({ path, message: hide(message) })),
+    providerRequestId: facts.providerRequestId && hide(facts.providerRequestId),
+    issues: facts.issues?.map(({ path, message }) => ({ path: path.map(hide), message: hide(message) })),
   };
 }
 

@@ -8,8 +8,8 @@ export type StopReason = 'cancelled' | 'deadline' | 'lost' | 'handed_back';
 /** The right to work on one task. */
 export interface Lease {
   task: Task;
-  /** Its job is at the vendor, and its handle is stored: any process can go on with it. */
-  parked: boolean;
+  /** Says that its job is at the vendor, and its handle stored: any process can go on with it, and does when this one is going. */
+  park(): void;
   /** Aborted with a {@link StopReason}. */
   signal: AbortSignal;
   stop(reason: StopReason): void;
@@ -17,10 +17,17 @@ export interface Lease {
 }
 
 export interface Leases {
-  hold(task: Task): Lease;
+  /** @param claimed `overdue`: the deadline had passed when it was claimed, and that is no news to its holder. */
+  hold(task: Task, claimed?: { overdue: boolean }): Lease;
   readonly count: number;
-  all(): Lease[];
+  /** Hands back what can start again for nothing and, from now on, what is parked. Paid calls go on. */
+  handBack(): void;
   close(): Promise<void>;
+}
+
+interface Held extends Lease {
+  overdue: boolean;
+  parked: boolean;
 }
 
 /**
@@ -28,7 +35,8 @@ export interface Leases {
  * is blocked must lose them. The answer carries cancel requests and deadlines.
  */
 export async function openLeases(core: Core): Promise<Leases> {
-  const held = new Map<string, Lease>();
+  const held = new Map<string, Held>();
+  let isClosing = false;
   const intervalMs = (core.config.ATELIER_LEASE_SECONDS * 1000) / 3;
   let renewing: Promise<void> | undefined;
 
@@ -47,8 +55,8 @@ export async function openLeases(core: Core): Promise<Leases> {
       for (const lease of leases) {
         const row = kept.get(lease.task.id);
         if (!row) lease.stop('lost');
-        else if (row.cancelRequestedAt) lease.stop('cancelled');
-        else if (row.overdue) lease.stop('deadline');
+        else if (row.cancelRequestedAt && !lease.task.cancelRequestedAt) lease.stop('cancelled');
+        else if (row.overdue && !lease.overdue) lease.stop('deadline');
       }
     } catch (error) {
       // With Postgres away nobody else can claim either; the fence decides when it is back.
@@ -64,12 +72,17 @@ export async function openLeases(core: Core): Promise<Leases> {
   const silence = await core.bus.listen('leases', ({ taskId }: { taskId: string }) => held.has(taskId) && again());
 
   return {
-    hold(task) {
+    hold(task, { overdue } = { overdue: false }) {
       const controller = new AbortController();
-      const lease: Lease = {
+      const lease: Held = {
         task,
+        overdue,
         parked: false,
         signal: controller.signal,
+        park() {
+          lease.parked = true;
+          if (isClosing) lease.stop('handed_back');
+        },
         stop: (reason) => controller.abort(reason),
         release: () => {
           if (held.get(task.id) === lease) held.delete(task.id);
@@ -83,7 +96,13 @@ export async function openLeases(core: Core): Promise<Leases> {
     get count() {
       return held.size;
     },
-    all: () => [...held.values()],
+    handBack() {
+      isClosing = true;
+      for (const lease of held.values()) {
+        const target = (lease.task.route as { resubmit?: string }[])[lease.task.targetIndex];
+        if (lease.parked || target?.resubmit === 'safe') lease.stop('handed_back');
+      }
+    },
     async close() {
       clearInterval(timer);
       silence();

@@ -5,26 +5,24 @@ import type { CallbackRequest, Handle, Observation } from '../sdk/index.ts';
 import { deadlineExceeded } from './classify.ts';
 import { seekAgainMs, seekTimes } from './fail.ts';
 import type { Lease, Leases } from './lease.ts';
+import type { Looks } from './looks.ts';
 import { persist } from './persist.ts';
 import { attend, complete, observe } from './run.ts';
-import { claimPolls, finish, flagForReview, leaveInReview, park, requeue, seek } from './status.ts';
+import { claimPolls, finish, flagForReview, keepHandle, leaveInReview, park, requeue, seek } from './status.ts';
 import { type Due, type Trial, unlessStopped, withTrial } from './trial.ts';
 
 /** After this a look that hangs is given up. */
 const callLimitMs = 60_000;
 
-/**
- * Looks at the vendor jobs that are due, each under a lease of its own. Resolves when they are begun, with their number: 0 when none is left but
- * those of vendors with too many looks at once, for which `told.room` says when there is room again.
- */
+/** Looks at the vendor jobs that are due and for which there is room, each under a lease of its own. Resolves when they are begun, with their number. */
 export async function pollDue(
   core: Core,
   leases: Leases,
   workerId: string,
-  limit: number,
-  told: { track(work: Promise<void>): void; lag(lagMs: number): void; room(): void },
+  looks: Looks,
+  told: { track(work: Promise<void>): void; lag(lagMs: number): void },
 ): Promise<number> {
-  const tasks = await claimPolls(core, workerId, Math.min(limit, claimedAtOnce), crowded(core));
+  const tasks = await claimPolls(core, workerId, looks.room(), looks.crowded());
   if (tasks.length === 0) return 0;
   const keys = [tasks.map((task) => task.id), tasks.map((task) => task.attempt)];
   const [attempts, callbacks] = await Promise.all([
@@ -52,9 +50,9 @@ export async function pollDue(
       lagMs,
       callbacks: own.sort((a, b) => +a.receivedAt - +b.receivedAt),
     };
-    const lease = leases.hold(task);
-    lease.parked = due.handle !== null;
-    told.track(counted(core, task.provider!, () => look(core, lease, due), told.room));
+    const lease = leases.hold(task, { overdue });
+    if (due.handle !== null) lease.park();
+    told.track(looks.count(task.provider!, () => look(core, lease, due)));
   }
   return tasks.length;
 }
@@ -67,6 +65,12 @@ async function look(core: Core, lease: Lease, due: Due): Promise<void> {
     const { handle } = trial;
     if (!handle && trial.task.needsReview) return persist(() => leaveInReview(core, trial.task));
     if (!handle) return seekJob(trial, due);
+    if (!due.handle) {
+      // Found again: whatever becomes of this look, the job is known.
+      if (!(await persist(() => keepHandle(core, trial.task, handle)))) return;
+      trial.task.needsReview = false;
+      trial.phase = 'watching';
+    }
     if (trial.task.cancelRequestedAt) return cancelAtVendor(trial, handle);
     if (due.overdue) return endAtDeadline(trial, handle);
     const observation = await unlessStopped(trial, () => trial.adapter.poll!(handle, trial.context), callLimitMs);
@@ -96,7 +100,9 @@ async function listen(
       return null;
     });
     if (observation?.state === 'succeeded') return observation;
-    if (observation) observe(trial, observation);
+    // One that does not know either decides nothing.
+    const isUnknown = observation?.state === 'failed' && observation.failure.class === 'ambiguous';
+    if (observation && !isUnknown) observe(trial, observation);
     // Only what decided nothing: else the end of the task forgets it, and until then it must not be lost.
     await trial.core.db.sql(
       'update provider_callback set applied = true where task_id = $1 and attempt = $2 and digest = $3',
@@ -105,29 +111,6 @@ async function listen(
     );
   }
   return undefined;
-}
-
-const looking = new WeakMap<Core, Map<string, number>>();
-/** A vendor whose answers hang must not keep others' jobs from being looked at. */
-const mostLooksPerProvider = 100;
-/** Of one vendor, there can be as many looks more. */
-const claimedAtOnce = 50;
-
-async function counted(core: Core, provider: string, work: () => Promise<void>, room: () => void): Promise<void> {
-  const counts = looking.get(core) ?? new Map<string, number>();
-  looking.set(core, counts);
-  counts.set(provider, (counts.get(provider) ?? 0) + 1);
-  await work().finally(() => {
-    const left = counts.get(provider)! - 1;
-    counts.set(provider, left);
-    if (left === mostLooksPerProvider - 1) room();
-  });
-}
-
-function crowded(core: Core): string[] {
-  return [...(looking.get(core) ?? [])]
-    .filter(([, count]) => count >= mostLooksPerProvider)
-    .map(([provider]) => provider);
 }
 
 /** Asks the vendor whether a call whose answer was lost has come to him. */
@@ -154,14 +137,22 @@ const neverTaken = {
   retryable: true,
 };
 
-/** Unconfirmed, it is asked again; and the task ends CANCELLED all the same, 30 s after it was asked for. */
+/** Unconfirmed, the job is looked at, and the vendor asked again; and the task ends CANCELLED all the same, 30 s after it was asked for. */
 async function cancelAtVendor(trial: Trial, handle: Handle): Promise<void> {
   const { core, task, adapter, context } = trial;
   const answer = adapter.cancel
     ? await unlessStopped(trial, () => adapter.cancel!(handle, context), callLimitMs).catch(() => 'unknown')
     : 'cancelled';
-  if (answer === 'cancelled' || answer === 'too_late') await persist(() => finish(core, task, { status: 'CANCELLED' }));
+  const hasEnded = answer === 'cancelled' || answer === 'too_late' || (await isOver(trial, handle));
+  if (hasEnded) await persist(() => finish(core, task, { status: 'CANCELLED' }));
   else await persist(() => park(core, task, handle, cancelAgainMs));
+}
+
+/** Whether the job goes on at the vendor no more; false, too, when that cannot be told. */
+async function isOver(trial: Trial, handle: Handle): Promise<boolean> {
+  const { adapter, context } = trial;
+  const observation = await unlessStopped(trial, () => adapter.poll!(handle, context), callLimitMs).catch(() => null);
+  return observation !== null && !['queued', 'running'].includes(observation.state);
 }
 
 const cancelAgainMs = 5_000;

@@ -175,7 +175,8 @@ export async function attend(trial: Trial, afterMs: number): Promise<void> {
     try {
       // Stored before anything else: whatever happens to this process, the job is found.
       if (!(await persist(() => keepHandle(core, task, handle)))) return;
-      trial.lease.parked = true;
+      trial.lease.park();
+      trial.lease.signal.throwIfAborted();
       const outcome = await iterate(trial, adapter.follow(handle, context), silentMs);
       if (outcome) return await complete(trial, outcome.answer);
     } finally {

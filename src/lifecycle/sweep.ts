@@ -29,6 +29,7 @@ export async function sweep(core: Core): Promise<void> {
   const steps = [
     () => recoverLost(core),
     () => releaseScheduled(core, batch),
+    () => reviewUnseen(core),
     ...endings.map(
       ([due, order, ending]) =>
         () =>
@@ -41,6 +42,9 @@ export async function sweep(core: Core): Promise<void> {
     );
   }
 }
+
+/** A lost answer that is being looked for: nobody knows whether it was bought. */
+const isSought = `exists (select from attempt a where a.task_id = task.id and a.number = task.attempt and a.phase = 'seeking' and a.resubmit <> 'safe')`;
 
 const endings: [due: string, order: string, Ending][] = [
   [
@@ -70,11 +74,21 @@ const endings: [due: string, order: string, Ending][] = [
   ],
   [`status = 'QUEUED' and deadline_at <= now()`, 'deadline_at', { status: 'FAILED', error: deadlineExceeded }],
   [
-    `status = 'PROCESSING' and not needs_review and deadline_at <= now() - ${deadlineGrace}`,
+    `status = 'PROCESSING' and not needs_review and deadline_at <= now() - ${deadlineGrace} and not (${isSought})`,
     'deadline_at',
     { status: 'FAILED', error: deadlineExceeded },
   ],
 ];
+
+/** What was looked for in vain until its deadline. */
+async function reviewUnseen(core: Core): Promise<void> {
+  const unseen = await core.db.sql<{ id: string; fence: number }>(
+    `select id, fence from task where status = 'PROCESSING' and not needs_review and deadline_at <= now() - ${deadlineGrace} and ${isSought}
+     order by deadline_at limit $1`,
+    [batch],
+  );
+  for (const task of unseen) await flagForReview(core, task);
+}
 
 const workerLost = { code: 'WORKER_LOST', message: 'The worker that ran this attempt died.', retryable: true };
 

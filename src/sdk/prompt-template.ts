@@ -1,9 +1,9 @@
-import { runInNewContext } from 'node:vm';
+import { spawnSync } from 'node:child_process';
 import { refuseInput } from './refuse.ts';
 import type { Usage } from './task-type.ts';
 
-/** For all expressions of a task together: they run on the worker's only thread. */
-const patternsTimeoutMs = 250;
+/** For all expressions of a task together: the worker waits for them. */
+const patternsTimeoutMs = 2_000;
 /** As long as a template may be. A variable that is named often would grow it without bound, and the operator pays for what the model reads. */
 const maxRendered = 100_000;
 
@@ -17,7 +17,8 @@ const maxRendered = 100_000;
  */
 export function fillTemplate(template: string, variables: unknown): { rendered: string; missing: string[] } {
   const missing = new Set<string>();
-  let length = template.length;
+  let filledLength = 0;
+  const refuseLength = () => refuseInput('variables', `make the template longer than ${maxRendered} characters`);
   const rendered = template.replace(
     /\{\{\s*([\p{L}_$][\p{L}\p{N}_$-]*(?:\.[\p{L}\p{N}_$-]+)*)\s*\}\}/gu,
     (written, name: string) => {
@@ -27,11 +28,12 @@ export function fillTemplate(template: string, variables: unknown): { rendered: 
         return written;
       }
       const filled = typeof value === 'object' ? JSON.stringify(value) : String(value);
-      length += filled.length - written.length;
-      if (length > maxRendered) refuseInput('variables', `make the template longer than ${maxRendered} characters`);
+      filledLength += filled.length;
+      if (filledLength > maxRendered) refuseLength();
       return filled;
     },
   );
+  if (rendered.length > maxRendered) refuseLength();
   return { rendered, missing: [...missing] };
 }
 
@@ -46,9 +48,8 @@ function ownValue(of: unknown, key: string): unknown {
 
 /**
  * Which expectations of `test_prompt` a text meets, in their order and in the shape of its result: `/…/flags` is a regular expression, `!` before one
- * negates it, anything else must occur, ignoring case. All expressions together have 250 ms.
- *
- * Call it twice: in `toProvider` with an empty text, so that what is no regular expression is refused before anything is bought; in `fromProvider` with the answer.
+ * negates it, anything else must occur, ignoring case. All regular expressions together have 2 s. Call it in
+ * `fromProvider`, and {@link checkExpectations} in `toProvider`.
  * @param billed what the answer cost, for the failure.
  * @throws AdapterFailure `invalid_input` at `expectations.<place>` when an expression is none, or uses the time up.
  */
@@ -58,20 +59,32 @@ export function judgeExpectations(
   billed: Usage[] | 'nothing',
 ): { expectation: string; passed: boolean }[] {
   const lowerCase = text.toLowerCase();
-  const read = expectations.map((expectation, index) => {
-    const negated = expectation.startsWith('!') && expectation.length > 1;
-    const wanted = negated ? expectation.slice(1).trimStart() : expectation;
-    const [, source, flags = ''] = /^\/(.+)\/([a-z]*)$/s.exec(wanted) ?? [];
-    const refuse = (message: string): never => refuseInput(`expectations.${index}`, message, billed);
-    if (source !== undefined) checkPattern(source, flags, refuse);
-    return { expectation, negated, wanted, source, flags, refuse };
-  });
+  const read = readExpectations(expectations, billed);
   const patterns = read.filter(({ source }) => source !== undefined);
   const matched = match(patterns, text);
   return read.map((each) => {
     const place = patterns.indexOf(each);
     const found = place < 0 ? lowerCase.includes(each.wanted.toLowerCase()) : matched[place]!;
     return { expectation: each.expectation, passed: found !== each.negated };
+  });
+}
+
+/**
+ * Refuses expectations of which one is no regular expression, before anything is bought. PURE: call it in `toProvider`.
+ * @throws AdapterFailure `invalid_input` at `expectations.<place>`.
+ */
+export function checkExpectations(expectations: string[]): void {
+  readExpectations(expectations, 'nothing');
+}
+
+function readExpectations(expectations: string[], billed: Usage[] | 'nothing') {
+  return expectations.map((expectation, index) => {
+    const negated = expectation.startsWith('!') && expectation.length > 1;
+    const wanted = negated ? expectation.slice(1).trimStart() : expectation;
+    const [, source, flags = ''] = /^\/(.+)\/([a-z]*)$/s.exec(wanted) ?? [];
+    const refuse = (message: string): never => refuseInput(`expectations.${index}`, message, billed);
+    if (source !== undefined) checkPattern(source, flags, refuse);
+    return { expectation, negated, wanted, source, flags, refuse };
   });
 }
 
@@ -89,20 +102,30 @@ function checkPattern(source: string, flags: string, refuse: Pattern['refuse']):
   }
 }
 
-/** In a context of its own, because only there can a pattern that never ends be stopped; all in one, so that many cannot take many times as long. */
+/** In a process of its own, because only that can be ended, whatever the engine is at: some patterns keep it busy before they meet any text. */
 function match(patterns: Pattern[], text: string): boolean[] {
-  const found: boolean[] = [];
-  try {
-    runInNewContext(
-      'for (const { source, flags } of patterns) found.push(new RegExp(source, flags).test(text))',
-      { patterns, text, found },
-      { timeout: patternsTimeoutMs },
-    );
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ERR_SCRIPT_EXECUTION_TIMEOUT') throw error;
-    patterns[found.length]!.refuse(
-      `takes too long: all expressions together have ${patternsTimeoutMs} ms; write it without nested repetition`,
-    );
-  }
-  return found;
+  if (patterns.length === 0) return [];
+  const input = JSON.stringify({ patterns: patterns.map(({ source, flags }) => ({ source, flags })), text });
+  const { error, stdout } = spawnSync(process.execPath, ['--eval', matcher], {
+    input,
+    timeout: patternsTimeoutMs,
+    killSignal: 'SIGKILL',
+    encoding: 'utf8',
+    env: {},
+  });
+  const found = [...(stdout ?? '')].map((letter) => letter === '1');
+  if (found.length === patterns.length) return found;
+  if ((error as NodeJS.ErrnoException | undefined)?.code !== 'ETIMEDOUT')
+    throw new Error('the process that matches expressions ended early', { cause: error });
+  const seconds = patternsTimeoutMs / 1000;
+  return patterns[found.length]!.refuse(
+    `takes too long: all expressions together have ${seconds} s; write it without nested repetition`,
+  );
 }
+
+const matcher = `
+let input = '';
+process.stdin.on('data', (chunk) => (input += chunk)).on('end', () => {
+  const { patterns, text } = JSON.parse(input);
+  for (const { source, flags } of patterns) require('fs').writeSync(1, new RegExp(source, flags).test(text) ? '1' : '0');
+});`;

@@ -244,6 +244,10 @@ BEGIN
   IF NOT FOUND THEN RETURN; END IF;
   PERFORM circuit_close(v_task.provider, v_task.credential, v_task.model) FROM attempt WHERE task_id = p_id AND number = v_task.attempt AND phase = 'calling';
   UPDATE attempt SET phase = 'parked', handle = p_handle WHERE task_id = p_id AND number = v_task.attempt;
+  -- A job that is found again while an operator is asked is a job like any other.
+  IF v_task.needs_review THEN
+    UPDATE task SET needs_review = false, deadline_at = started_at + longest_run_ms * interval '1 millisecond' WHERE id = p_id RETURNING * INTO v_task;
+  END IF;
   RETURN NEXT v_task;
 END $$;
 
@@ -255,7 +259,7 @@ BEGIN
   UPDATE task SET lease_until = NULL, worker_id = NULL,
     -- Not behind the deadline: the vendor is told to stop then.
     next_poll_at = least(deadline_at, clock_timestamp()
-      + CASE WHEN cancel_requested_at IS NULL THEN p_poll_ms ELSE least(p_poll_ms, 1000) END * interval '1 millisecond')
+      + CASE WHEN cancel_requested_at IS NULL THEN p_poll_ms ELSE least(p_poll_ms, 5000) END * interval '1 millisecond')
   WHERE id = p_id AND fence = p_fence AND status = 'PROCESSING' RETURNING * INTO v_task;
   IF NOT FOUND THEN RETURN; END IF;
   -- A callback that came while the handle was being polled asks for one more look at once.
