@@ -90,6 +90,39 @@ describe('atelier adapter new', () => {
     expect(await readdir(folder)).toEqual([]);
   });
 
+  it('writes a test that runs the contract for each adapter of the module, on the fixtures of its name', async () => {
+    await atelier('adapter', 'new', 'acme');
+    const run = async () => {
+      const words = ['--import', import.meta.resolve('tsx'), '--test', '--test-reporter', 'tap', 'adapter.test.ts'];
+      const env = { ...process.env, TSX_TSCONFIG_PATH: projectPath('tsconfig.json') };
+      const child = spawn(process.execPath, words, {
+        cwd: inFolder('acme'),
+        env,
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      return text(child.stdout);
+    };
+    const one = await run();
+    expect(one).toContain('# suites 1\n');
+    expect(one).toContain('# fail 0\n');
+    const checks = Number(/^# pass (\d+)$/m.exec(one)![1]);
+    await rename(inFolder('acme', 'adapter.ts'), inFolder('acme', 'stills.ts'));
+    const several = `import { defineAdapter } from 'atelier/adapter';
+      export { default as stills } from './stills.ts';
+      import stills from './stills.ts';
+      export const prints = defineAdapter({ ...stills, name: 'acme-prints' });
+      export const vendorUrl = 'https://vendor.example';`;
+    await writeFile(inFolder('acme', 'adapter.ts'), several);
+    // Without its own, each has those of all.
+    await mkdir(inFolder('acme', 'fixtures', 'acme-prints'));
+    await writeFile(inFolder('acme', 'fixtures', 'acme-prints', 'broken.json'), '{ "document": 1 }');
+    const two = await run();
+    expect(two).toContain('# suites 2\n');
+    expect(two).toMatch(/^ok \d+ - acme: the contract$/m);
+    expect(two).toMatch(/^not ok \d+ - acme-prints: the contract$/m);
+    expect(Number(/^# tests (\d+)$/m.exec(two)![1])).toBe(2 * checks);
+  });
+
   it('overwrites nothing', async () => {
     await mkdir(inFolder('acme'));
     expect(await atelier('adapter', 'new', 'acme')).toMatchObject({
@@ -146,6 +179,20 @@ describe('atelier adapter check', () => {
     expect(errors).toMatch(/^atelier: .*thing\.mjs/);
   });
 
+  it.each([
+    ['node_modules/x', /^atelier: plugin "node_modules\/x": there is no such file or package: looked for it in [^;]*$/],
+    ['acme.mjs/lib', /there is no such file or package/],
+    ['acmes/adaptr.ts', /there is no such file or package: .*; did you mean \.\/acmes\/adapter\.ts\?\n$/],
+    ['@acme/x', /no such package is installed: .*npm install @acme\/x, or begin a path with \.\/\n$/],
+    ['acme', /no such package is installed: .*npm install acme, or begin a path with \.\/\n$/],
+  ])('says what there is not for %s', async (path, message) => {
+    await mkdir(inFolder('acmes'));
+    await writeFile(inFolder('acmes', 'adapter.ts'), '');
+    const { code, errors } = await atelier('adapter', 'check', path);
+    expect(errors).toMatch(message);
+    expect(code).toBe(2);
+  });
+
   it('names the file of a fixture in which a field is misspelt', async () => {
     await atelier('adapter', 'new', 'acme');
     const file = inFolder('acme', 'fixtures', 'done.json');
@@ -160,8 +207,8 @@ describe('atelier adapter check', () => {
     const file = inFolder('acme', 'adapter.ts');
     // It stops the process where the first case is begun to be cancelled: what is printed then was not kept to the end.
     const source = (await readFile(file, 'utf8')).replace(
-      'async cancel(',
-      'async cancel(...given: unknown[]) { given; process.exit(9); },\n  async other(',
+      'async cancel(handle, context: Context) {',
+      'async cancel(handle, context: Context) {\n    process.exit(9);',
     );
     expect(source).toContain('process.exit(9)');
     await writeFile(file, source);

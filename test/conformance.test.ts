@@ -98,7 +98,10 @@ const good: Adapter<any> = {
   ],
   transformers: {
     generate_image: {
-      toProvider: ({ prompt, seed, options }) => ({ request: { prompt, seed, ...options }, warnings: [] }),
+      toProvider: ({ negativePrompt, options, ...input }, _, { files, callbackUrl }) => ({
+        request: { ...input, ...options, referenceImages: files.referenceImages, notify: callbackUrl },
+        warnings: negativePrompt ? ['negativePrompt is not supported and was left out'] : [],
+      }),
       fromProvider: ({ images }) => ({
         outputs: images.map(({ url }: any) => ({ kind: 'IMAGE', from: { url } })),
         result: { images: images.map((_: unknown, output: number) => ({ output })) },
@@ -152,6 +155,14 @@ const image = good.transformers.generate_image!;
 const withImage = (change: object): Partial<Adapter> => ({
   transformers: { generate_image: { ...image, ...change } as any },
 });
+/** What it asks of the vendor, changed. */
+const withRequest = (change: (request: any, input: any) => object): Partial<Adapter> =>
+  withImage({
+    toProvider(input: any, ...rest: [any, any]) {
+      const { request, warnings } = image.toProvider(input, ...rest);
+      return { request: change(request, input), warnings };
+    },
+  });
 const withUsage = (usage: Usage) =>
   withImage({ fromProvider: (...given: [any, any]) => ({ ...image.fromProvider(...given), usage: [usage] }) });
 const withOptions = (options: z.ZodType): Partial<Adapter> => ({
@@ -177,6 +188,7 @@ const rule = {
   result: 'the result fits its task type and names outputs that exist',
   usage: 'usage is in units that are quoted, and not 0 for what was made',
   estimate: 'the estimate is pure, and no less than what was used',
+  counts: 'a field that is given counts, or a warning says that it does not',
   reached: 'only declared hosts are reached',
   recorded: 'what is sent is what was recorded',
   expected: 'every recorded case ends as it says',
@@ -196,6 +208,7 @@ const rule = {
   abort: 'an abort is heeded',
   cancel: 'cancel twice is harmless, and its failures are no disaster',
   find: 'find buys nothing, and says a handle, null, or that it could not look',
+  told: 'the vendor is told where to call',
   callback: 'a signed callback is understood, also before start has returned',
   forged: 'a forged callback is refused',
   stale: 'a stale callback is refused',
@@ -209,7 +222,7 @@ const post = (context: AdapterContext, request: unknown) =>
 const writes = (answerOf: (answer: any) => object): Partial<Adapter> => ({
   transformers: {
     generate_text: {
-      toProvider: ({ prompt, temperature }) => ({ request: { prompt, temperature }, warnings: [] }),
+      toProvider: (request) => ({ request, warnings: [] }),
       fromProvider: (answer) => ({
         outputs: [],
         result: answerOf(answer) as any,
@@ -309,64 +322,22 @@ const broken: [string, Partial<Adapter>, string[], Fixture[]?][] = [
     }),
     [rule.frozen],
   ],
-  [
-    'a transformer that asks the clock',
-    withImage({
-      toProvider: ({ prompt, seed, options }: any) => ({
-        request: { prompt, seed, ...options, at: Date.now() > 0 },
-        warnings: [],
-      }),
-    }),
-    [rule.pure],
-  ],
-  [
-    'a transformer that throws dice',
-    withImage({
-      toProvider: ({ prompt, seed, options }: any) => ({
-        request: { prompt, seed: seed ?? Math.random(), ...options, nonce: Math.random() },
-        warnings: [],
-      }),
-    }),
-    [rule.pure],
-  ],
+  ['a transformer that asks the clock', withRequest((request) => ({ ...request, at: Date.now() > 0 })), [rule.pure]],
+  ['a transformer that throws dice', withRequest((request) => ({ ...request, nonce: Math.random() })), [rule.pure]],
   [
     'a seed of 0 that is dropped',
-    withImage({
-      toProvider: ({ prompt, seed, options }: any) => ({
-        request: { prompt, ...(seed && { seed }), ...options },
-        warnings: [],
-      }),
-    }),
+    withRequest(({ seed, ...request }) => ({ ...request, ...(seed && { seed }) })),
     [rule.falsy],
   ],
-  [
-    'a seed of 0 that becomes 42',
-    withImage({
-      toProvider: ({ prompt, seed, options }: any) => ({
-        request: { prompt, seed: seed || 42, ...options },
-        warnings: [],
-      }),
-    }),
-    [rule.falsy],
-  ],
+  ['a seed of 0 that becomes 42', withRequest((request) => ({ ...request, seed: request.seed || 42 })), [rule.falsy]],
   [
     'a guidance of 0 that becomes 7',
-    withImage({
-      toProvider: ({ prompt, seed, options }: any) => ({
-        request: { prompt, seed, ...options, guidance: options.guidance || 7 },
-        warnings: [],
-      }),
-    }),
+    withRequest((request) => ({ ...request, guidance: request.guidance || 7 })),
     [rule.falsy],
   ],
   [
     'a false that becomes true',
-    withImage({
-      toProvider: ({ prompt, seed, options }: any) => ({
-        request: { prompt, seed, ...options, upscale: options.upscale || true },
-        warnings: [],
-      }),
-    }),
+    withRequest((request) => ({ ...request, upscale: request.upscale || true })),
     [rule.falsy],
   ],
   [
@@ -388,6 +359,41 @@ const broken: [string, Partial<Adapter>, string[], Fixture[]?][] = [
       }),
     }),
     [rule.result],
+  ],
+  [
+    'a video in the place of an image',
+    withImage({
+      fromProvider(answer: any, context: any) {
+        const { outputs, ...rest } = image.fromProvider(answer, context);
+        return { ...rest, outputs: outputs.map((output) => ({ ...output, kind: 'VIDEO' })) };
+      },
+    }),
+    [rule.result],
+  ],
+  ['a size that changes nothing', withRequest(({ width: _, ...request }) => request), [rule.counts]],
+  ['a count that is always 1', withRequest((request) => ({ ...request, count: 1 })), [rule.counts]],
+  [
+    'reference images that are left out without a word',
+    withRequest(({ referenceImages: _, ...request }) => request),
+    [rule.counts],
+  ],
+  [
+    'a text that is left out without a word',
+    withImage({
+      toProvider: (input: any, model: any, context: any) => ({
+        ...image.toProvider(input, model, context),
+        warnings: [],
+      }),
+    }),
+    [rule.counts],
+  ],
+  [
+    'a value that is taken for an impossible one',
+    withRequest((request, { negativePrompt }) => {
+      if (negativePrompt) throw new TypeError('no such thing');
+      return request;
+    }),
+    [rule.counts],
   ],
   [
     'usage in a unit that nobody quoted',
@@ -412,17 +418,13 @@ const broken: [string, Partial<Adapter>, string[], Fixture[]?][] = [
     }),
     [rule.expected],
   ],
-  [
-    'a request that lacks what was recorded',
-    withImage({ toProvider: ({ seed, options }: any) => ({ request: { seed, ...options }, warnings: [] }) }),
-    [rule.recorded],
-  ],
+  ['a request that lacks what was recorded', withRequest(({ prompt: _, ...request }) => request), [rule.recorded]],
   [
     'a state of its own',
     {
       async poll(handle, context) {
-        const seen = await good.poll!(handle, context);
-        return seen.state === 'running' && seen.progress === 0.2 ? ({ state: 'queued', position: -1 } as const) : seen;
+        const answer = await (await context.fetch(`${jobs}/${handle.id}`)).json();
+        return answer?.status === 'working' ? { state: 'queued', position: -1 } : good.poll!(handle, context);
       },
     },
     [rule.closed],
@@ -435,6 +437,17 @@ const broken: [string, Partial<Adapter>, string[], Fixture[]?][] = [
         if (answer?.status === 'done' || answer?.status === 'working' || typeof answer?.status !== 'string')
           return good.poll!({ id }, context);
         return { state: 'failed', failure: { class: 'permanent', code: 'ODD', message: 'odd' } };
+      },
+    },
+    [rule.unknown],
+  ],
+  [
+    'an unknown status that is queued',
+    {
+      async poll({ id }, context) {
+        const answer = await (await context.fetch(`${jobs}/${id}`)).json();
+        const isKnown = ['done', 'working', undefined].includes(answer?.status);
+        return isKnown ? good.poll!({ id }, context) : { state: 'queued' };
       },
     },
     [rule.unknown],
@@ -672,6 +685,11 @@ const broken: [string, Partial<Adapter>, string[], Fixture[]?][] = [
     },
     [rule.cancel],
   ],
+  ...(['cancelled', 'too_late'] as const).map((answer): (typeof broken)[number] => [
+    `a cancel that says ${answer} when it has heard nothing`,
+    { cancel: (...given) => good.cancel!(...given).catch(() => answer) },
+    [rule.cancel],
+  ]),
   ['a cancel with a word of its own', { cancel: async () => 'done' as any }, [rule.cancel]],
   [
     'a find that takes a failure for nothing',
@@ -688,6 +706,7 @@ const broken: [string, Partial<Adapter>, string[], Fixture[]?][] = [
     },
     [rule.find],
   ],
+  ['a vendor who is not told where to call', withRequest(({ notify: _, ...request }) => request), [rule.told]],
   [
     'a callback that needs the handle',
     { receive: async (request, handle, context) => (handle!.id ? good.receive!(request, handle, context) : null) },
@@ -758,6 +777,87 @@ describe('the conformance suite', () => {
     };
     expect(await failing({ resubmit: 'safe', classify })).toEqual([]);
     expect(await failing({ classify })).toEqual([rule.lost, rule.odd]);
+  });
+
+  it('hears requested, unknown and a throw from a cancel that has heard nothing', async () => {
+    for (const answer of ['requested', 'unknown'] as const)
+      expect(await failing({ cancel: (...given) => good.cancel!(...given).catch(() => answer) })).toEqual([]);
+    // Nothing was asked of the vendor.
+    expect(await failing({ cancel: async () => 'too_late' })).toEqual([]);
+  });
+
+  it.each<[string, (url: string) => [string, object]]>([
+    ['the URL', (url) => [`${jobs}?notify=${encodeURIComponent(url)}`, {}]],
+    ['a header', (url) => [jobs, { headers: { 'acme-notify': url } }]],
+    [
+      'a form',
+      (url) => {
+        const body = new FormData();
+        body.set('notify', url);
+        return [jobs, { body, json: undefined, method: 'POST' }];
+      },
+    ],
+    ['a body of its own kind', (url) => [jobs, { body: Buffer.from(`notify: ${url}`), json: undefined }]],
+  ])('sees where the vendor is told to call in %s', async (_, told) => {
+    const start: Adapter['start'] = ({ notify, ...request }, context) => {
+      const [url, options] = told(notify);
+      return good.start(request, {
+        ...context,
+        fetch: (_url, given) =>
+          context.fetch(url, { ...given, ...options, headers: { ...given?.headers, ...(options as any).headers } }),
+      });
+    };
+    const { json: _json, ...request } = order;
+    const [, ...looks] = fixture.exchanges!;
+    const fixtures = [{ ...fixture, exchanges: [{ ...fixture.exchanges![0]!, request }, ...looks] }];
+    expect(await failing({ start }, fixtures)).toEqual([]);
+  });
+
+  it('takes a field for one that counts when it does so in one of the cases, is refused, or has no second value', async () => {
+    const onlyAlone = withRequest(({ negativePrompt: _, width, ...request }, { count }) => ({
+      ...request,
+      ...(count === 2 && { width }),
+    }));
+    expect(await failing(onlyAlone)).toEqual([rule.counts]);
+    const two = {
+      ...fixture,
+      name: 'two',
+      input: { ...fixture.input, count: 2 },
+      expect: { outputs: 1, usage: one },
+    };
+    expect(await failing(onlyAlone, [fixture, two])).toEqual([]);
+    const refusing = withRequest(({ height, ...request }) => {
+      if (height !== 64)
+        throw new AdapterFailure({ class: 'invalid_input', code: 'HEIGHT', message: 'it is 64 pixels high' });
+      return request;
+    });
+    expect(await failing(refusing)).toEqual([]);
+  });
+
+  it('has a job that stands in a list wait, whatever its status is', async () => {
+    const poll: Adapter['poll'] = async (handle, context) => {
+      const queue = await (await context.fetch(`${baseUrl}/v1/queue`)).json();
+      return queue?.waiting?.includes(handle.id) ? { state: 'queued' } : good.poll!(handle, context);
+    };
+    const list = { request: { url: `${baseUrl}/v1/queue` } };
+    const [start, ...looks] = fixture.exchanges!;
+    const exchanges = [
+      start!,
+      { ...list, response: { json: { waiting: ['job-1'] } } },
+      { ...list, response: { json: { waiting: [] } } },
+      ...looks,
+    ];
+    expect(await failing({ poll }, [{ ...fixture, exchanges }])).toEqual([]);
+  });
+
+  it('can check several adapters at once, tells whose fetch it was, and gives fetch back', async () => {
+    const { fetch } = globalThis;
+    const start: Adapter['start'] = async (request, context) => {
+      await globalThis.fetch('http://127.0.0.1:1/').catch(() => {});
+      return good.start(request, context);
+    };
+    expect(await Promise.all([failing({}), failing({ start }), failing({})])).toEqual([[], [rule.reached], []]);
+    expect(globalThis.fetch).toBe(fetch);
   });
 
   it('takes what the fixture calls free for no purchase, and a text that may be empty for a failure', async () => {
@@ -947,7 +1047,7 @@ describe('the conformance suite', () => {
     expect(text).toMatch(/✗ manifest +made by defineAdapter/);
     expect(text).toMatch(/– calls +find buys nothing.*\(the adapter has no find\)/);
     expect(text).toContain('    the version "latest" is not as 1.0.0\n  → Default-export defineAdapter');
-    expect(text).toContain(`${checks.length - 2} passed, 1 failed, 1 not applicable\n`);
+    expect(text).toContain(`${checks.length - 3} passed, 1 failed, 2 not applicable\n`);
     expect(() => checks.forEach(requirePassed)).toThrow('is not as 1.0.0');
   });
 
@@ -978,6 +1078,11 @@ describe('the conformance suite', () => {
       'a message of a WebSocket, which may be a text',
       { sockets: [{ url: 'wss://api.acme.example', messages: [{ jsn: 1 }] }] },
       'sockets[0].messages[0]: there is no field "jsn"; did you mean "json"?',
+    ],
+    [
+      'a field of a callback',
+      { callback: { at: calledAt, header: {}, headers: {}, text: '' } },
+      'callback: there is no field "header"; did you mean "headers"?',
     ],
   ])('refuses a fixture in which %s is misspelt, and says first where and what', async (_, change, message) => {
     const checks = await checkAdapter(defineAdapter(good), {

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -83,7 +83,7 @@ describe('a quarter of an hour', () => {
   });
 
   it('shows TypeScript whose types fit', async () => {
-    write(['callback.ts', 'models.ts', 'prompt.ts', 'stream.ts', 'sketch.ts']);
+    write(['callback.ts', 'models.ts', 'films.ts', 'prompt.ts', 'stream.ts', 'sketch.ts']);
     const compilerOptions = {
       typeRoots: [projectPath('node_modules/@types')],
       paths: {
@@ -171,6 +171,42 @@ describe('other kinds of vendors', () => {
   });
 });
 
+describe('many models', () => {
+  it('make what they make, which is quoted, kept in the handle and charged', async () => {
+    const source = `
+      import { defineAdapter, z } from 'atelier/adapter';
+      import lumen from './adapter.ts';
+      import { film, poll, start } from './films.ts';
+      import { config as models, modelsOf } from './models.ts';
+      const config = z.strictObject({ ...models.shape, baseUrl: z.url().default('https://api.lumen.example') });
+      const transformers = { generate_video: film };
+      export default defineAdapter({ ...lumen, config, models: modelsOf, transformers, start, poll, cancel: undefined });
+    `;
+    writeFileSync(inFolder('lumen', 'with-films.ts'), source);
+    const { adapters } = await loadPlugin(inFolder('lumen', 'with-films.ts'));
+    const url = 'https://api.lumen.example/v1/renders';
+    const input = { text: 'a lamp', frames: 120, format: 'mp4', steps: 20, seed: 0 };
+    const fixture = {
+      document: 'https://lumen.example/docs/renders',
+      taskType: 'generate_video',
+      model: 'acme/film-1',
+      input: { sceneDescription: 'a lamp', durationSeconds: 4.5, seed: 0 },
+      exchanges: [
+        { request: { method: 'POST', url, json: { model: 'acme/film-1', input } }, response: { json: { id: 'r-82' } } },
+        {
+          request: { url: `${url}/r-82` },
+          response: { json: { state: 'done', files: ['https://files.lumen.example/r-82/0.mp4'] } },
+        },
+      ],
+      expect: { outputs: 1, result: { durationSeconds: 5 }, usage: [{ unit: 'second', quantity: 5 }] },
+    } as Fixture;
+    const checks = await checkAdapter(adapters[0]!, { fixtures: [fixture], taskTypes: builtInTaskTypes });
+    expect(checks.filter(({ outcome }) => outcome === 'failed').map(({ name, detail }) => [name, detail])).toEqual([]);
+    const estimated = checks.find(({ name }) => name.includes('estimate'));
+    expect(estimated).toMatchObject({ outcome: 'passed' });
+  });
+});
+
 describe('with callbacks', () => {
   let bed: TestBed;
   afterAll(() => bed?.close());
@@ -187,7 +223,8 @@ describe('with callbacks', () => {
     const fixture = { ...JSON.parse(readFileSync(file, 'utf8')), ...JSON.parse(fence('{\n  "secrets"')) };
     writeFileSync(file, JSON.stringify(fixture));
     const { adapters } = await loadPlugin(inFolder('lumen', 'called.ts'));
-    const checks = await checkAdapter(adapters[0]!, { fixtures: readFixtures(inFolder('lumen', 'fixtures')) });
+    const fixtures = readFixtures(inFolder('lumen', 'fixtures'));
+    const checks = await checkAdapter(adapters[0]!, { fixtures, taskTypes: builtInTaskTypes });
     expect(checks.filter(({ outcome }) => outcome !== 'passed').map(({ name, detail }) => [name, detail])).toEqual([
       [expect.stringContaining('estimate'), 'no transformer has an estimate of its own'],
       [expect.stringContaining('find'), 'the adapter has no find'],
@@ -240,6 +277,19 @@ it('shows the test that the example has', () => {
     `// adapter.test.ts\n${readFileSync('adapters/example/adapter.test.ts', 'utf8')}`,
   );
 });
+
+it('is packed with all that it and the other packed documents link to', async () => {
+  const { output } = await run('npm', ['pack', projectPath(), '--dry-run', '--json', '--ignore-scripts', '--silent']);
+  const [{ files }] = JSON.parse(output);
+  const packed = new Set<string>(files.map(({ path }: { path: string }) => path));
+  for (const file of packed) {
+    if (!file.endsWith('.md')) continue;
+    for (const [, path] of readFileSync(projectPath(file), 'utf8').matchAll(/\]\((?!https?:)([^)#]+)/g))
+      expect(packed, `${file} links to ${path}`).toContain(join(dirname(file), path!));
+  }
+  const outside = document.matchAll(/~\/atelier\/([\w./-]+)/g);
+  for (const [, path] of outside) expect(packed).toContain(path);
+}, 30_000);
 
 it('lists every class of failure and every field of a fixture', () => {
   for (const name of failureClasses) expect(document).toMatch(new RegExp(`^\\|.*\`${name}\`.*\\|`, 'm'));

@@ -128,7 +128,7 @@ describe('a worker', () => {
   it('looks whether the job goes on where the vendor only takes a cancel in', async () => {
     let cancels = 0;
     ({ vendor, bed } = await open({
-      poll: async () => (cancels > 0 ? { state: 'cancelled', billed: 'unknown' } : { state: 'running' }),
+      poll: async () => (cancels > 0 ? { state: 'cancelled' } : { state: 'running' }),
       async cancel() {
         cancels++;
         return 'requested';

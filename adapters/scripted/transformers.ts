@@ -44,21 +44,32 @@ const mp4 = (): Output => ({ kind: 'VIDEO', contentType: 'video/mp4', from: { by
 /** The text as it is streamed, or as it is. */
 export const textOf = ({ deltas, text }: Script): string => (deltas.length > 0 ? deltas.join('') : text);
 
+/** Fields of an input that make no difference, each with the value that asks for nothing. */
+type LeftOut = Record<string, unknown>;
+
+const none = undefined;
+
 const image = transformer({
+  leftOut: { negativePrompt: none, referenceImages: none },
   facts: ({ width, height, count, seed }) => ({ width, height, count, seed }),
   make: png,
   result: ({ facts }, outputs) => ({ images: outputs.map((_, output) => ({ output })), seed: facts.seed }),
 });
-const film = transformer({
-  facts: ({ seed }) => ({ seed }),
-  make: mp4,
-  result: ({ facts }) => ({ video: { output: 0 }, durationSeconds, seed: facts.seed }),
-});
-const sound = transformer({ make: wav, result: () => ({ audio: { output: 0 }, durationSeconds }) });
+const film = (leftOut: LeftOut) =>
+  transformer({
+    leftOut,
+    facts: ({ seed }) => ({ seed }),
+    make: mp4,
+    result: ({ facts }) => ({ video: { output: 0 }, durationSeconds, seed: facts.seed }),
+  });
+const sound = (leftOut: LeftOut) =>
+  transformer({ leftOut, make: wav, result: () => ({ audio: { output: 0 }, durationSeconds }) });
 const text = transformer({
+  leftOut: { system: none, maxTokens: none, temperature: none, responseSchema: none },
   result: ({ script: told }) => ({ text: textOf(told), ...(told.json !== undefined && { json: told.json }) }),
 });
 const prompt = transformer({
+  leftOut: { system: none },
   facts: ({ template, variables, expectations = [] }) => ({ ...fillTemplate(template, variables), expectations }),
   result({ facts, script: told }) {
     const { rendered = '', missing = [], expectations = [] } = facts;
@@ -75,10 +86,23 @@ const prompt = transformer({
 /** By task type. */
 export const transformers = {
   generate_image: image,
-  generate_video: film,
-  render_animation: film,
-  generate_character_voice: sound,
-  process_audio: sound,
+  generate_video: film({
+    storyboardImages: none,
+    cameraAngle: none,
+    lighting: none,
+    durationSeconds: 7,
+    aspectRatio: none,
+  }),
+  render_animation: film({
+    svg: none,
+    lottie: none,
+    durationSeconds: 3,
+    framesPerSecond: 24,
+    width: 640,
+    height: 360,
+  }),
+  generate_character_voice: sound({ voice: none, language: none, speed: 1 }),
+  process_audio: sound({ targetLoudnessLufs: -16 }),
   generate_text: text,
   test_prompt: prompt,
 };
@@ -89,17 +113,24 @@ export function previewOf(taskType: string, job: ScriptedJob): Output | undefine
   return outputs[0];
 }
 
+const isGiven = (value: unknown, usual: unknown): boolean =>
+  value !== undefined && value !== usual && !(Array.isArray(value) && value.length === 0);
+
 function transformer(of: {
+  leftOut: LeftOut;
   facts?(input: any): ScriptedJob['facts'];
   make?(job: ScriptedJob, index: number): Output;
   result(job: ScriptedJob, outputs: Output[]): unknown;
 }): Transformer {
   return {
-    toProvider(input) {
+    toProvider(input, model, { files }) {
       const request: ScriptedJob = { facts: of.facts?.(input) ?? {}, script: script.parse(input.options ?? {}) };
       if (request.script.durationMs > 0 && Buffer.byteLength(JSON.stringify(request)) > maxJobBytes)
         refuseInput('options', `with durationMs, the whole job must fit into ${maxJobBytes} bytes`);
-      return { request, warnings: [] };
+      const warnings = Object.entries(of.leftOut)
+        .filter(([name, usual]) => files?.[name]?.length || isGiven(input[name], usual))
+        .map(([name]) => `${name} makes no difference to ${model} and was left out`);
+      return { request, warnings };
     },
     fromProvider(job): Produced<any> {
       const count = of.make ? (job.script.outputs ?? job.facts.count ?? 1) : 0;

@@ -27,6 +27,9 @@ export function locatePlugin(name: string): string {
   const folder = folders.map((from) => findPackage(packageName, from)).find((found) => found !== undefined);
   if (!folder) {
     const where = `looked for it in ${folders.join(' and in ')}, and in node_modules above them`;
+    // With a slash that is no scope's, it is as likely a path as a file of a package.
+    if (subpath && !name.startsWith('@'))
+      throw refusal(name, `there is no such file or package: ${where}${suggestFile(name)}`);
     throw refusal(name, `no such package is installed: ${where}${suggestName(packageName)}`);
   }
   return entryOf(name, folder, subpath);
@@ -103,6 +106,11 @@ function suggestPath(name: string, path: string): string {
   return nearest ? `; did you mean ${name.slice(0, name.lastIndexOf(basename(path)))}${nearest}?` : '';
 }
 
+/** Somebody forgot the `./` of a path, and may have misspelt it. */
+function suggestFile(name: string): string {
+  return existsSync(resolve(name)) ? `; did you mean ./${name}?` : suggestPath(`./${name}`, resolve(name));
+}
+
 /** Somebody forgot the `./` of a path, or misspelt what he has installed, or has not installed it. */
 function suggestName(name: string): string {
   if (existsSync(resolve(name))) return `; did you mean ./${name}?`;
@@ -125,5 +133,6 @@ function installedNames(): string[] {
 function suggest(given: string, names: string[]): string | undefined {
   if (names.length === 0) return undefined;
   const nearest = closest(given, names);
-  return distance(given, nearest) <= 3 ? nearest : undefined;
+  // Of a short name, everything is near.
+  return distance(given, nearest) <= Math.min(3, given.length / 2) ? nearest : undefined;
 }

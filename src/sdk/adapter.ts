@@ -8,6 +8,7 @@ import type {
   VendorContext,
 } from './context.ts';
 import type { FailureFacts } from './failure.ts';
+import { nearest } from './nearest.ts';
 import type { AssetKind, Usage } from './task-type.ts';
 
 /**
@@ -119,6 +120,11 @@ export interface VendorLimits {
 }
 
 export type CallPhase = 'start' | 'poll' | 'follow' | 'receive' | 'cancel' | 'find' | 'download' | 'upload';
+/**
+ * What the vendor says of the job that is to stop: `cancelled`, it has; `too_late`, it had ended before; `requested`, he has taken the wish in, and it may
+ * still run; `unknown`, nobody can say, which is also what a throw means. The first two end the task CANCELLED at once. After the others the job is polled;
+ * while it goes on, `cancel` and `poll` are called again every 5 s, and 30 s after the client's wish the task ends CANCELLED all the same.
+ */
 export type CancelAnswer = 'cancelled' | 'requested' | 'too_late' | 'unknown';
 
 /** One provider. A capability exists when its method is present. */
@@ -191,6 +197,37 @@ export interface Adapter<Config = any> {
 
 const marker = Symbol.for('atelier.adapter');
 
+/** All fields, also those that are optional: a capability that is misspelt would not exist, and a setting would be its default. */
+const known: Record<keyof Adapter, true> = {
+  name: true,
+  contract: true,
+  version: true,
+  title: true,
+  website: true,
+  secrets: true,
+  config: true,
+  hosts: true,
+  assetHosts: true,
+  privateHosts: true,
+  runs: true,
+  resubmit: true,
+  startTimeoutMs: true,
+  visibleAfterMs: true,
+  limits: true,
+  files: true,
+  models: true,
+  transformers: true,
+  start: true,
+  poll: true,
+  streams: true,
+  follow: true,
+  receive: true,
+  cancel: true,
+  find: true,
+  upload: true,
+  classify: true,
+};
+
 /**
  * Declares an adapter.
  * @throws TypeError when the manifest does not fit; the message says what to change.
@@ -203,6 +240,10 @@ export function defineAdapter<Config = unknown>(adapter: Adapter<Config>): Adapt
     fail('its name must be lower-case letters, digits and dashes');
   if (adapter.contract !== 1)
     fail(`it speaks contract ${adapter.contract}; this Atelier speaks 1: update the one that is older`);
+  const unknown = Object.entries(adapter).filter(
+    ([field, value]) => !Object.hasOwn(known, field) && value !== undefined,
+  );
+  if (unknown.length > 0) fail(unknown.map(([field]) => unknownField(field)).join('; '));
   if (adapter.runs !== 'here' && adapter.runs !== 'vendor') fail("runs must be 'here' or 'vendor'");
   if (!['safe', 'keyed', 'never'].includes(adapter.resubmit)) fail("resubmit must be 'safe', 'keyed' or 'never'");
   if (typeof adapter.transformers !== 'object' || adapter.transformers === null) fail('transformers is missing');
@@ -227,6 +268,12 @@ export function defineAdapter<Config = unknown>(adapter: Adapter<Config>): Adapt
   )
     fail('follow, cancel, receive and find are about jobs with a handle; they need poll');
   return Object.freeze(Object.assign({}, adapter, { [marker]: true }));
+}
+
+function unknownField(name: string): string {
+  const meant = nearest(name, Object.keys(known));
+  if (meant) return `there is no field "${name}"; did you mean "${meant}"?`;
+  return `there is no field "${name}"; what is the adapter's own, such as a function that its methods share, stands outside of it`;
 }
 
 /**

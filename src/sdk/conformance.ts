@@ -4,6 +4,7 @@ import { callbackRules } from './conformance/callbacks.ts';
 import { callRules } from './conformance/calls.ts';
 import { configOf, inputOf, modelsFor } from './conformance/case.ts';
 import { apply, type Check, leaderOf, overNetwork, type Rule, type Subject } from './conformance/check.ts';
+import { countingRule } from './conformance/counting.ts';
 import { failureRules } from './conformance/failures.ts';
 import { type Fixture, type FixtureCase, toCase } from './conformance/fixture.ts';
 import { manifestRules } from './conformance/manifest.ts';
@@ -33,6 +34,7 @@ export interface CheckOptions {
 /** After what is known without playing a case. */
 const playedRules: Rule[] = [
   ...transformerRules,
+  countingRule,
   ...answerRules,
   ...failureRules,
   ...callRules,

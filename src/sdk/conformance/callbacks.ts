@@ -5,7 +5,8 @@ import { malformed } from './answers.ts';
 import { callOf } from './calls.ts';
 import { each, type Rule, type Subject } from './check.ts';
 import { bytesOf, type FixtureCase } from './fixture.ts';
-import { rehearse } from './rehearsal.ts';
+import { rehearse, replay } from './rehearsal.ts';
+import { formsOf } from './secrets.ts';
 import { show } from './value.ts';
 
 const dayMs = 86_400_000;
@@ -13,6 +14,20 @@ const noCallback = 'no fixture has a callback';
 
 /** A callback is verified before anything else. */
 export const callbackRules: Rule[] = [
+  {
+    group: 'callbacks',
+    name: 'the vendor is told where to call',
+    fix: 'Send context.callbackUrl with the job, where there is one: in the URL, a header or the body, as the vendor wants it.',
+    test: (subject) =>
+      each(calledCases(subject), withoutCallback(subject), async (one) => {
+        const { wire, context } = await replay(subject, one);
+        const sent = wire.sent.filter(({ phase }) => phase === 'start' || phase === 'upload');
+        const told = sent.map(({ url, headers, body }) => [url, ...Object.values(headers), body].join('\n'));
+        const isTold = told.some((text) => formsOf(context.callbackUrl!).some((form) => text.includes(form)));
+        // What sends nothing has another fault.
+        return isTold || sent.length === 0 ? [] : [`no request of start holds ${context.callbackUrl}`];
+      }),
+  },
   {
     group: 'callbacks',
     name: 'a signed callback is understood, also before start has returned',
@@ -83,8 +98,7 @@ function calledBack(
   test: (receive: Receive, one: FixtureCase, handle: Handle) => Promise<string[]>,
 ): ReturnType<typeof each> {
   const { adapter } = subject;
-  const signed = adapter.receive ? subject.cases.filter(({ callback }) => callback) : [];
-  return each(signed, adapter.receive ? noCallback : 'the adapter has no receive', async (one) => {
+  return each(calledCases(subject), withoutCallback(subject), async (one) => {
     const found: string[] = [];
     await rehearse(subject, one, {
       until: 'start',
@@ -104,6 +118,11 @@ function calledBack(
     return found;
   });
 }
+
+const calledCases = ({ adapter, cases }: Subject): FixtureCase[] =>
+  adapter.receive ? cases.filter(({ callback }) => callback) : [];
+
+const withoutCallback = ({ adapter }: Subject): string => (adapter.receive ? noCallback : 'the adapter has no receive');
 
 function requestOf({ callback }: FixtureCase): CallbackRequest {
   const { headers, query } = callback!;

@@ -17,31 +17,35 @@ export const callRules: Rule[] = [
   {
     group: 'calls',
     name: 'cancel twice is harmless, and its failures are no disaster',
-    fix: 'Answer cancelled, requested, too_late or unknown; a job that is gone or ended is too_late or unknown, not an exception.',
+    fix: 'Answer cancelled, requested, too_late or unknown; a job that is gone or ended is too_late or unknown, not an exception. After a 502 or a lost answer nobody knows: say unknown or throw.',
     test: (subject) =>
       withJob(subject, subject.adapter.cancel, 'the adapter has no cancel', async (one, play) => {
         const answers: [string, Fault | undefined][] = one.cancel
           ? [['as recorded', undefined]]
           : [['{}', { status: 200, json: {} }]];
         const gone: RecordedResponse = { status: 404, json: { detail: 'no such job' } };
-        answers.push(
-          ['404', gone],
-          ['409', { ...gone, status: 409 }],
+        answers.push(['404', gone], ['409', { ...gone, status: 409 }]);
+        const lost: typeof answers = [
           ['502', { status: 502, text: '<html>' }],
           ['a reset', 'lost'],
-        );
+        ];
         const found: string[] = [];
-        for (const [name, fault] of answers) {
+        for (const answer of [...answers, ...lost]) {
+          const [name, fault] = answer;
           const exchanges = one.cancel && [...one.exchanges, ...one.cancel, ...structuredClone(one.cancel)];
           await play(
             { exchanges, fault: ({ phase }) => (phase === 'cancel' ? fault : undefined) },
-            async (call, handle, context) => {
+            async (call, handle, context, seen) => {
               for (const time of ['first', 'second']) {
+                const before = seen.wire.sent.length;
                 const { value, failure } = await call('cancel', () => subject.adapter.cancel!(handle, context));
                 if (failure && ['bug', 'ambiguous'].includes(failure.class))
                   found.push(`${name}, the ${time} time: ${failure.class} (${failure.message})`);
                 if (!failure && !cancelAnswers.includes(value as CancelAnswer))
                   found.push(`${name}, the ${time} time: answers ${show(value)}`);
+                const isUnheard = lost.includes(answer) && seen.wire.sent.length > before;
+                if (isUnheard && (value === 'cancelled' || value === 'too_late'))
+                  found.push(`${name}, the ${time} time: answers ${value}, which nobody knows`);
               }
             },
           );

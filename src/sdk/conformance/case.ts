@@ -68,14 +68,17 @@ export function transform(
   input = inputOf(subject, each),
 ): { request: unknown; warnings: string[] } {
   const transformer = subject.adapter.transformers[each.taskType]!;
-  return transformer.toProvider(input, each.model, { ...transformContext(subject, each), files: references(each) });
+  return transformer.toProvider(input, each.model, {
+    ...transformContext(subject, each),
+    files: references(each, input),
+  });
 }
 
 /** A field that the case does not name is an empty list, as in Atelier, whatever the task type calls it. */
-function references(each: FixtureCase): Record<string, AssetReference[]> {
+function references(each: FixtureCase, input: Record<string, unknown>): Record<string, AssetReference[]> {
   let count = 0;
   const files = Object.fromEntries(
-    Object.entries(filesOf(each)).map(([field, list]) => [
+    Object.entries(filesOf(each, input)).map(([field, list]) => [
       field,
       list.map(({ kind, contentType }) => ({ assetReference: count++, kind, ...(contentType && { contentType }) })),
     ]),
@@ -87,8 +90,8 @@ function references(each: FixtureCase): Record<string, AssetReference[]> {
 
 type CaseFile = { kind: AssetKind; contentType?: string; place?: string; url?: string };
 
-function filesOf(each: FixtureCase): Record<string, CaseFile[]> {
-  const urls = Object.entries(each.input).filter(
+function filesOf(each: FixtureCase, input = each.input): Record<string, CaseFile[]> {
+  const urls = Object.entries(input).filter(
     (entry): entry is [string, string[]] =>
       Array.isArray(entry[1]) && entry[1].length > 0 && entry[1].every((url) => /^https?:\/\//.test(String(url))),
   );

@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { closest, distance } from 'fastest-levenshtein';
 import { z } from 'zod';
 import { failureClasses } from '../failure.ts';
+import { nearest } from '../nearest.ts';
 
 /** An object of these fields and no others: what is misspelt would count for nothing, and the check would pass. */
 const shape = <Fields extends z.core.$ZodShape>(fields: Fields) =>
@@ -14,9 +14,8 @@ const shape = <Fields extends z.core.$ZodShape>(fields: Fields) =>
 
 function unknownField(name: string, fields: object): string {
   const known = Object.keys(fields);
-  const nearest = closest(name, known);
-  const isNear = distance(name, nearest) <= Math.min(2, Math.floor(name.length / 3));
-  return `there is no field "${name}"; ${isNear ? `did you mean "${nearest}"?` : `there are ${known.join(', ')}`}`;
+  const meant = nearest(name, known);
+  return `there is no field "${name}"; ${meant ? `did you mean "${meant}"?` : `there are ${known.join(', ')}`}`;
 }
 
 const headers = z.record(z.string(), z.string());
@@ -97,8 +96,7 @@ const schema = shape({
     ),
   cancel: z.array(exchange).optional().describe('What `cancel` exchanges for the job of this recording.'),
   find: z.array(exchange).optional().describe('What `find` exchanges when it does find the job of this recording.'),
-  callback: z
-    .object({ at: z.iso.datetime(), headers, query: z.record(z.string(), z.string()).default({}), ...content })
+  callback: shape({ at: z.iso.datetime(), headers, query: z.record(z.string(), z.string()).default({}), ...content })
     .optional()
     .describe('A signed call of the vendor about the job of this recording, and when it came.'),
   expect: shape({

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { CallPhase, Handle, Observation, Produced, Started } from '../adapter.ts';
 import type { AdapterContext } from '../context.ts';
 import type { FailureFacts } from '../failure.ts';
+import { withoutFetch } from './bypass.ts';
 import { configOf, place, transform, transformContext } from './case.ts';
 import { noteTrouble, type Subject } from './check.ts';
 import type { FixtureCase, RecordedExchange, RecordedResponse } from './fixture.ts';
@@ -83,27 +84,9 @@ async function play(subject: Subject, each: FixtureCase): Promise<Rehearsal> {
   return seen;
 }
 
-/**
- * Plays a case. Never throws for what the adapter does. The global fetch is taken away meanwhile: what asks for it goes past the guard, and would reach
- * the vendor.
- */
-export async function rehearse(
-  subject: Subject,
-  each: FixtureCase,
-  options: RehearsalOptions = {},
-): Promise<Rehearsal> {
-  const bypasses: string[] = [];
-  const real = globalThis.fetch;
-  globalThis.fetch = async (input) => {
-    bypasses.push(`it calls fetch itself, for ${input instanceof Request ? input.url : input}`);
-    throw new Error('use context.fetch');
-  };
-  try {
-    return await run(subject, each, options, bypasses);
-  } finally {
-    globalThis.fetch = real;
-  }
-}
+/** Plays a case. Never throws for what the adapter does. The global fetch is taken away meanwhile. */
+export const rehearse = (subject: Subject, each: FixtureCase, options: RehearsalOptions = {}): Promise<Rehearsal> =>
+  withoutFetch((bypasses) => run(subject, each, options, bypasses));
 
 async function run(
   subject: Subject,

@@ -48,8 +48,9 @@ function tellings(seen: Rehearsal): [string, string][] {
   ];
 }
 
-const formsOf = (secret: string): string[] => [
-  secret,
-  Buffer.from(secret).toString('base64'),
-  encodeURIComponent(secret),
+/** A text as it may stand in a URL, a header or a body. */
+export const formsOf = (text: string): string[] => [
+  text,
+  Buffer.from(text).toString('base64'),
+  encodeURIComponent(text),
 ];

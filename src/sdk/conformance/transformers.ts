@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Produced } from '../adapter.ts';
+import type { AssetKind } from '../task-type.ts';
 import { configOf, inputOf, modelOf, transform, transformContext } from './case.ts';
 import { describe, each, type Finding, type Rule, type Subject, succeeding } from './check.ts';
 import type { FixtureCase } from './fixture.ts';
@@ -46,7 +47,7 @@ export const transformerRules: Rule[] = [
   {
     group: 'transformers',
     name: 'the result fits its task type and names outputs that exist',
-    fix: 'Give each output one source (url, file, bytes or text) and a kind, and let the result name outputs by their place from 0.',
+    fix: 'Give each output one source (url, file, bytes or text) and its kind, and let the result name outputs by their place from 0: a video where it says `video`.',
     test: (subject) =>
       each(subject.cases, noFixtures, async (one) => {
         const { produced } = await replay(subject, one);
@@ -257,12 +258,24 @@ export function misshapenOutputs({ outputs }: Produced<unknown>): string[] {
   });
 }
 
+const kindByField = new Map<string, AssetKind>([
+  ['image', 'IMAGE'],
+  ['images', 'IMAGE'],
+  ['video', 'VIDEO'],
+  ['videos', 'VIDEO'],
+  ['audio', 'AUDIO'],
+]);
+
 function misshapen(produced: Produced<unknown>): string[] {
   const found = misshapenOutputs(produced);
-  mapped(produced.result, (value) => {
+  mapped(produced.result, (value, name) => {
     const place = isRecord(value) && Object.keys(value).length === 1 ? value.output : undefined;
     if (typeof place === 'number' && !(place in produced.outputs))
       found.push(`the result names output ${place}, and there are ${produced.outputs.length}`);
+    const kind = typeof place === 'number' ? produced.outputs[place]?.kind : undefined;
+    const wanted = kindByField.get(name);
+    if (wanted && kind && kind !== wanted && kind !== 'OTHER')
+      found.push(`output ${place} is of the kind ${kind}, and stands in \`${name}\` of the result`);
     return value;
   });
   for (const { unit, quantity } of produced.usage ?? [])

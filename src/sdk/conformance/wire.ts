@@ -19,6 +19,8 @@ export interface Sent {
   method: string;
   url: string;
   json?: unknown;
+  /** The body as text; of bytes, a character each; of a form, its fields. */
+  body: string;
   headers: Record<string, string>;
   /** The recording says that it costs nothing. */
   free: boolean;
@@ -143,7 +145,7 @@ export function openWire(options: WireOptions): Wire {
       if (++calls > mostCalls) await never();
       refuse('WebSocket', url, /^wss?:$/);
       options.signal.throwIfAborted();
-      const request: Sent = { phase: options.phase(), method: 'GET', url, headers: {}, free: false };
+      const request: Sent = { phase: options.phase(), method: 'GET', url, body: '', headers: {}, free: false };
       sent.push(request);
       const fault = options.fault?.(request);
       const recorded = options.sockets.find((each) => isFor({ method: 'GET', url: each.url }, request));
@@ -170,10 +172,16 @@ function firstRequest(url: string, options: FetchOptions, phase: CallPhase): Omi
     url,
     // As it travels: `undefined` and dates do not.
     json: json === undefined ? parsed(body) : JSON.parse(JSON.stringify(json)),
+    body: json === undefined ? textOf(body) : JSON.stringify(json),
     headers: Object.fromEntries(
       Object.entries(options.headers ?? {}).map(([name, value]) => [name.toLowerCase(), value]),
     ),
   };
+}
+
+function textOf(body: FetchOptions['body']): string {
+  if (body instanceof FormData) return [...body].map(([name, value]) => `${name}=${value}`).join('\n');
+  return typeof body === 'string' ? body : Buffer.from(body ?? []).toString('latin1');
 }
 
 function parsed(body: FetchOptions['body']): unknown {

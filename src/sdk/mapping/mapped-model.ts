@@ -19,7 +19,7 @@ export interface ModelShape {
   covers: string[];
   /** For the client, as `this model makes 5 or 10 seconds: 10 rather than 7`. Default: none. */
   warnings?: string[];
-  /** Default: the characters of the input's `text`. */
+  /** Beside the characters of the input's `text`, or in their place. Default: those. */
   asked?: Asked;
 }
 
@@ -42,7 +42,7 @@ export interface MappedModel<Config = any> extends AdapterModel {
  * A task's input as the fields of a model: `set`, then the options under their own names, the shape, the mapped fields. PURE: call it in `toProvider`.
  * @param files the `files` of the context.
  * @param config goes to the model's `shape`.
- * @returns the request's fields; a warning for each field that was asked for and has no place in them; what was asked.
+ * @returns the request's fields; a warning for each field that was asked for and has no place in them; what was asked, for the handle.
  */
 export function fillModel<Config>(
   model: MappedModel<Config>,
@@ -61,14 +61,23 @@ export function fillModel<Config>(
   return {
     fields,
     warnings: [...(shape?.warnings ?? []), ...leftOut(model.id, input, covered, files)],
-    asked: { ...(input.text !== undefined && { characters: [...input.text].length }), ...shape?.asked },
+    asked: sumUp(input, shape),
   };
 }
 
-/** What a model's `shape` says that an input asks for. For `estimate`: a model may make more seconds than the input names. Empty: it does not say. */
-export function askedOf<Config>(model: MappedModel<Config>, input: object, config: Config): Asked {
-  return model.shape?.(withOptions(model, input), config).asked ?? {};
+/**
+ * The `asked` of {@link fillModel}, where there is no request to fill. For `estimate`: a model may make more seconds than the input names. PURE.
+ * @throws what the model's `shape` throws.
+ */
+export function askedOf<Config>(model: MappedModel<Config>, given: object, config: Config): Asked {
+  const input = withOptions(model, given);
+  return sumUp(input, model.shape?.(input, config));
 }
+
+const sumUp = ({ text }: { text?: string }, shape: ModelShape | undefined): Asked => ({
+  ...(text !== undefined && { characters: [...text].length }),
+  ...shape?.asked,
+});
 
 const withOptions = (model: MappedModel, input: any) => ({
   ...input,

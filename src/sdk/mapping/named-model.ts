@@ -33,9 +33,13 @@ export function namedModel<const TaskType extends string>({
       concurrency: z.int().positive().optional().describe('Jobs in flight at once. Default: no limit.'),
     })
     .superRefine(({ fields, set, options }, issues) => {
-      for (const name of options)
+      const refuse = (message: string) => issues.addIssue({ code: 'custom', path: ['options'], message });
+      for (const name of options) {
         if (Object.hasOwn(fields, name) || Object.hasOwn(set, name))
-          issues.addIssue({ code: 'custom', path: ['options'], message: `"${name}" stands in fields or set already` });
+          refuse(`"${name}" stands in fields or set already`);
+        // Every object has it: one that a client leaves out would be read as given.
+        if (name in Object.prototype) refuse(`"${name}" cannot be the name of an option`);
+      }
     });
 }
 

@@ -41,7 +41,7 @@ type Files = RequestContext['files'];
 
 /** A source that is no field of an input by that name: the fields that it is made of, the first one the closest to it. */
 const made: { [Name in InputSource]?: { of: string[]; read(input: any, files: Files): unknown } } = {
-  size: { of: ['width', 'height'], read: ({ width, height }) => ({ width, height }) },
+  size: { of: ['width', 'height'], read: ({ width, height }) => width && height && { width, height } },
   aspectRatio: {
     of: ['width', 'height', 'aspectRatio'],
     read: ({ aspectRatio, width, height }) => aspectRatio ?? (width && height && ratioOf(width, height)),
@@ -67,8 +67,9 @@ function all(urls: string, assetIds: string) {
 }
 
 /** One prompt for models that know nothing of cameras. */
-function describeScene(input: { sceneDescription: string; cameraAngle?: string; lighting?: string }): string {
+function describeScene(input: { sceneDescription?: string; cameraAngle?: string; lighting?: string }) {
   const { sceneDescription, cameraAngle, lighting } = input;
+  if (sceneDescription === undefined) return undefined;
   return [sceneDescription, cameraAngle && `Camera: ${cameraAngle}.`, lighting && `Lighting: ${lighting}.`]
     .filter(Boolean)
     .join(' ');
