@@ -54,6 +54,10 @@ describe('expectations', () => {
     expect(() => judge(slow, `${'a'.repeat(25)}!`)).toThrow(/^expectations\.\d+: takes too long/);
   });
 
+  it('meet long texts of any letters', () => {
+    expect(judge(['/^是+$/'], '是'.repeat(50_000))).toEqual([true]);
+  });
+
   it('are checked without being tried', () => {
     expect(() => checkExpectations(['fine', '/(/'])).toThrow('expectations.1');
     checkExpectations([`/${'(?:|)'.repeat(200)}z/`]);

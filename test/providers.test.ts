@@ -458,6 +458,37 @@ describe('what a vendor calls back', () => {
     });
   });
 
+  it('finds the job of a task in review again, also when its own deadline has passed', async () => {
+    let to = '';
+    let polls = 0;
+    ({ vendor, bed } = await open(
+      {
+        receive: async () => ({ state: 'running', handle: { v: 1, id: 'found' } }),
+        start: async (_, context) => {
+          to = context.callbackUrl!.replace('https://atelier.example', bed.url);
+          throw new NetworkFailure('the connection broke', { sent: 'maybe' });
+        },
+        poll: async ({ id }) => {
+          if (++polls === 1) throw new NetworkFailure('broken', { sent: 'maybe' });
+          return { state: 'succeeded', answer: { text: `of ${id}`, usage: true } };
+        },
+      },
+      { ATELIER_PUBLIC_URL: 'https://atelier.example', ATELIER_LONGEST_RUN_SECONDS: 'generate_text=1' },
+    ));
+    const id = await submit(bed);
+    expect(await settled(bed, id)).toMatchObject({ needsReview: true });
+    await eventually(
+      async () => (await bed.sql(`select from task where started_at < now() - interval '1 second'`)).length === 1,
+    );
+    expect(await call(to, {})).toBe(202);
+    await eventually(async () => (await read(bed, id)).completedAt);
+    expect(await read(bed, id)).toMatchObject({
+      status: 'COMPLETED',
+      needsReview: false,
+      result: { text: 'of found' },
+    });
+  });
+
   it('that does not know either leaves a task in review where it is', async () => {
     let to = '';
     ({ vendor, bed } = await open(

@@ -80,8 +80,7 @@ async function write(core: Core, failed: Failed, facts: FailureFacts, verdict: V
   const { handle } = failed;
   const { task } = failed.lease;
   const error = toldOf(facts);
-  if (verdict.next === 'review')
-    await (task.needsReview ? leaveInReview(core, task, { again: false }) : flagForReview(core, task));
+  if (verdict.next === 'review') await (task.needsReview ? leaveInReview(core, task) : flagForReview(core, task));
   else if (verdict.next === 'seek') await seek(core, task, seekTimes(failed, false));
   else if (verdict.next === 'look again') await park(core, task, handle!, verdict.delayMs);
   else if (verdict.next === 'end') {

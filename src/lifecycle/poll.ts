@@ -70,6 +70,8 @@ async function look(core: Core, lease: Lease, due: Due): Promise<void> {
       if (!(await persist(() => keepHandle(core, trial.task, handle)))) return;
       trial.task.needsReview = false;
       trial.phase = 'watching';
+      trial.lease.park();
+      trial.lease.signal.throwIfAborted();
     }
     if (trial.task.cancelRequestedAt) return cancelAtVendor(trial, handle);
     if (due.overdue) return endAtDeadline(trial, handle);

@@ -202,6 +202,8 @@ async function collect(trial: Trial, answer: unknown): Promise<void> {
   const { core, task, transformer, report, lease, target } = trial;
   // Stopped while it waited for its turn.
   if (lease.signal.aborted) return;
+  // A transformer may take a while, as one that matches expressions; leases are renewed between two.
+  await breathe();
   const { outputs, result, usage, cost } = transformer.fromProvider(answer, transformContext(trial));
   if (outputs.length === 0 && givesFiles(trial.type)) {
     throw new AdapterFailure({

@@ -188,16 +188,14 @@ export function flagForReview(core: Core, task: Held): Promise<Task | undefined>
   return write(core, 'task_flag_review', [task.id, task.fence, core.config.ATELIER_REVIEW_SECONDS * 1000]);
 }
 
-/**
- * A look at a task in review that brought nothing: it waits on for its operator.
- * @param how `again`: a callback that nobody has come to an end with brings one more look. Default: true.
- */
-export async function leaveInReview(core: Core, task: Held, { again } = { again: true }): Promise<void> {
+/** A look at a task in review that brought nothing: it waits on for its operator. A callback that nobody has come to an end with brings one more look. */
+export async function leaveInReview(core: Core, task: Held): Promise<void> {
   await core.db.sql(
     `update task set lease_until = null, worker_id = null,
-       next_poll_at = (select max(clock_timestamp()) from provider_callback c where $3 and c.task_id = task.id and c.attempt = task.attempt and not c.applied)
+       next_poll_at = (select max(clock_timestamp()) + interval '5 seconds' from provider_callback c
+         where c.task_id = task.id and c.attempt = task.attempt and not c.applied)
      where id = $1 and fence = $2 and needs_review`,
-    [task.id, task.fence, again],
+    [task.id, task.fence],
   );
 }
 

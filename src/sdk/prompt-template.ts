@@ -3,7 +3,7 @@ import { refuseInput } from './refuse.ts';
 import type { Usage } from './task-type.ts';
 
 /** For all expressions of a task together: the worker waits for them. */
-const patternsTimeoutMs = 2_000;
+const patternsTimeoutMs = 1_000;
 /** As long as a template may be. A variable that is named often would grow it without bound, and the operator pays for what the model reads. */
 const maxRendered = 100_000;
 
@@ -48,7 +48,7 @@ function ownValue(of: unknown, key: string): unknown {
 
 /**
  * Which expectations of `test_prompt` a text meets, in their order and in the shape of its result: `/…/flags` is a regular expression, `!` before one
- * negates it, anything else must occur, ignoring case. All regular expressions together have 2 s. Call it in
+ * negates it, anything else must occur, ignoring case. All regular expressions together have 1 s, in which nothing else is done by the process. Call it in
  * `fromProvider`, and {@link checkExpectations} in `toProvider`.
  * @param billed what the answer cost, for the failure.
  * @throws AdapterFailure `invalid_input` at `expectations.<place>` when an expression is none, or uses the time up.
@@ -115,17 +115,16 @@ function match(patterns: Pattern[], text: string): boolean[] {
   });
   const found = [...(stdout ?? '')].map((letter) => letter === '1');
   if (found.length === patterns.length) return found;
-  if ((error as NodeJS.ErrnoException | undefined)?.code !== 'ETIMEDOUT')
-    throw new Error('the process that matches expressions ended early', { cause: error });
-  const seconds = patternsTimeoutMs / 1000;
-  return patterns[found.length]!.refuse(
-    `takes too long: all expressions together have ${seconds} s; write it without nested repetition`,
-  );
+  const isLate = (error as NodeJS.ErrnoException | undefined)?.code === 'ETIMEDOUT';
+  const why = isLate
+    ? `takes too long: all expressions together have ${patternsTimeoutMs / 1000} s`
+    : 'takes too much memory';
+  return patterns[found.length]!.refuse(`${why}; write it without nested repetition`);
 }
 
 const matcher = `
 let input = '';
-process.stdin.on('data', (chunk) => (input += chunk)).on('end', () => {
+process.stdin.setEncoding('utf8').on('data', (chunk) => (input += chunk)).on('end', () => {
   const { patterns, text } = JSON.parse(input);
   for (const { source, flags } of patterns) require('fs').writeSync(1, new RegExp(source, flags).test(text) ? '1' : '0');
 });`;

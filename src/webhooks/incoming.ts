@@ -71,8 +71,9 @@ async function keep(
   const signal = AbortSignal.timeout(patienceMs);
   const context = adapterContext(core, { task, loaded, signal, report: silent, now: new Date() });
   try {
+    const verified = (async () => loaded.adapter.receive!(callback, task.handle, context))();
     const late = new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
-    await Promise.race([loaded.adapter.receive!(callback, task.handle, context), late]);
+    await Promise.race([verified, late]);
   } finally {
     await context.close();
   }

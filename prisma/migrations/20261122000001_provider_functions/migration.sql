@@ -246,7 +246,9 @@ BEGIN
   UPDATE attempt SET phase = 'parked', handle = p_handle WHERE task_id = p_id AND number = v_task.attempt;
   -- A job that is found again while an operator is asked is a job like any other.
   IF v_task.needs_review THEN
-    UPDATE task SET needs_review = false, deadline_at = started_at + longest_run_ms * interval '1 millisecond' WHERE id = p_id RETURNING * INTO v_task;
+    -- Its deadline has passed, most likely: then it has until that of the review.
+    UPDATE task SET needs_review = false, deadline_at = CASE WHEN started_at + longest_run_ms * interval '1 millisecond' > clock_timestamp()
+      THEN started_at + longest_run_ms * interval '1 millisecond' ELSE deadline_at END WHERE id = p_id RETURNING * INTO v_task;
   END IF;
   RETURN NEXT v_task;
 END $$;
@@ -356,7 +358,8 @@ DECLARE v_task task;
 BEGIN
   UPDATE task SET needs_review = true, slot = false, lease_until = NULL, worker_id = NULL, fence = fence + 1,
     -- A callback that came before may settle it.
-    next_poll_at = (SELECT clock_timestamp() FROM attempt a WHERE a.task_id = p_id AND a.number = task.attempt AND a.due_again),
+    next_poll_at = (SELECT clock_timestamp() FROM attempt a WHERE a.task_id = p_id AND a.number = task.attempt AND (a.due_again
+      OR EXISTS (SELECT FROM provider_callback c WHERE c.task_id = p_id AND c.attempt = a.number AND NOT c.applied))),
     last_seq = last_seq + 1,
     deadline_at = clock_timestamp() + p_review_ms * interval '1 millisecond'
   WHERE id = p_id AND fence = p_fence AND status = 'PROCESSING' AND NOT needs_review RETURNING * INTO v_task;
