@@ -24,10 +24,20 @@ const rooms = [
   },
   { from: '^src/webhooks/', to: ['^src/core\\.ts$', '^src/registry\\.ts$', '^src/lifecycle/', '^src/sdk/'] },
   {
+    from: '^src/pipelines/',
+    to: ['^src/core\\.ts$', '^src/registry\\.ts$', '^src/lifecycle/', '^src/knowledge/', '^src/sdk/'],
+  },
+  {
+    from: '^src/knowledge/',
+    to: ['^src/core\\.ts$', '^src/registry\\.ts$', '^src/lifecycle/', '^src/sdk/'],
+  },
+  {
     from: '^src/graph/',
     to: [
+      '^src/pipelines/',
       '^src/(core|access|health|metrics|streams|registry)\\.ts$',
       '^src/lifecycle/',
+      '^src/knowledge/',
       '^src/webhooks/',
       '^src/task-types/',
       '^src/sdk/',
@@ -40,6 +50,7 @@ const rooms = [
       '^src/graph/',
       '^src/webhooks/',
       '^src/lifecycle/',
+      '^src/pipelines/',
       '^src/server/',
     ],
   },
@@ -48,6 +59,8 @@ const rooms = [
     to: [
       '^src/(core|registry|health|metrics|models|probes)\\.ts$',
       '^src/lifecycle/',
+      '^src/knowledge/',
+      '^src/pipelines/',
       '^src/webhooks/',
       '^src/task-types/',
     ],

@@ -98,6 +98,18 @@ const variables = {
     .default(86400)
     .describe('How long a task waits for `reviewTask` before it fails and its credits are released.'),
   ATELIER_MAX_ASSET_MEGABYTES: whole(1, 100_000).default(2048).describe('The largest file that is taken in or stored.'),
+  ATELIER_EMBEDDINGS_URL: z
+    .url({ protocol: /^https?$/ })
+    .optional()
+    .describe(
+      'A server with the OpenAI API that embeds knowledge, as https://api.openai.com/v1; a private one also stands in ATELIER_ALLOWED_HOSTS. Not set: a local model for English.',
+    ),
+  ATELIER_EMBEDDINGS_KEY: z.string().optional().describe('The API key of that server. Not set: none is sent.'),
+  ATELIER_EMBEDDINGS_MODEL: z
+    .string()
+    .min(1)
+    .default('text-embedding-3-small')
+    .describe('The model of that server. Another one: all knowledge is embedded again.'),
   ATELIER_REDIS_PREFIX: z
     .string()
     .regex(/^[a-zA-Z0-9:_-]+$/)

@@ -30,6 +30,7 @@ export interface RefusalFacts {
   ValidationError: { issues: FieldIssue[] };
   InsufficientCreditsError: { required: number; available: number };
   IdempotencyMismatchError: { existingId: string };
+  RunAlreadyActiveError: { runId: string };
   ProviderUnavailableError: { provider?: string; retryAfterMs?: number };
   NotFoundError: Record<string, never>;
   LimitExceededError: { limit: number; retryAfterMs?: number };

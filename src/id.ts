@@ -12,6 +12,12 @@ const prefixes = {
   WebhookDelivery: 'delivery',
   Worker: 'worker',
   Run: 'run',
+  KnowledgeDocument: 'doc',
+  Pipeline: 'pipe',
+  PipelineConfiguration: 'config',
+  Item: 'item',
+  Review: 'review',
+  AgentProfile: 'agent',
 } as const;
 
 export type IdKind = keyof typeof prefixes;

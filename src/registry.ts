@@ -5,7 +5,7 @@ import type { Config } from './config.ts';
 import { readNumbers } from './config.ts';
 import { ConfigError } from './errors.ts';
 import { loadPlugin } from './plugins.ts';
-import { type Adapter, type AdapterModel, checkModels, type TaskType } from './sdk/index.ts';
+import { type Adapter, type AdapterModel, checkModels, type PipelineTransform, type TaskType } from './sdk/index.ts';
 import { builtInTaskTypes } from './task-types/index.ts';
 
 /** One account at a vendor. */
@@ -35,6 +35,9 @@ export interface Registry {
   taskType(name: string): TaskType<any, any> | undefined;
   adapters: LoadedAdapter[];
   adapter(name: string): LoadedAdapter | undefined;
+  /** What plugins bring for pipelines, unchecked. */
+  pipelines: { name: string }[];
+  transforms: PipelineTransform[];
   /** Who brought a task type, as `plugin "acme"`. Undefined: it is Atelier's own. */
   origin(taskType: string): string | undefined;
   /** Longest run of a task type in milliseconds, the operator's or its own. */
@@ -66,6 +69,8 @@ export async function loadRegistry(
   environment: NodeJS.ProcessEnv,
 ): Promise<Registry> {
   const adapters: Brought<Adapter>[] = extra.adapters.map((value) => ({ value }));
+  const pipelines: Registry['pipelines'] = [];
+  const transforms: PipelineTransform[] = [];
   const taskTypes: Brought<AnyTaskType>[] = [...builtInTaskTypes, ...extra.taskTypes].map((value) => ({ value }));
   // One that is handed in comes instead of the built-in one of its name.
   const handedIn = new Set(extra.adapters.map(({ name }) => name));
@@ -76,6 +81,8 @@ export async function loadRegistry(
     const origin = `plugin "${name}"`;
     adapters.push(...plugin.adapters.map((value) => ({ value, origin })));
     taskTypes.push(...plugin.taskTypes.map((value) => ({ value, origin })));
+    pipelines.push(...plugin.pipelines);
+    transforms.push(...plugin.transforms);
   }
 
   const types = byName('task type', taskTypes);
@@ -98,6 +105,8 @@ export async function loadRegistry(
     taskType: (name) => types.get(name)?.value,
     adapters: [...loaded.values()],
     adapter: (name) => loaded.get(name),
+    pipelines,
+    transforms,
     origin: (taskType) => types.get(taskType)?.origin,
     longestRunMs: (type) => (longest[type.name] ?? type.longestRunSeconds) * 1000,
   };

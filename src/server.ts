@@ -9,6 +9,8 @@ import { createGraphYoga } from './graph/yoga.ts';
 import { openEvents } from './lifecycle/events.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { openModels } from './models.ts';
+import { openRunEvents } from './pipelines/events.ts';
+import { seedPipelines } from './pipelines/seed.ts';
 import { createProbes, say } from './probes.ts';
 import { openStreams } from './streams.ts';
 import { answerCallback } from './webhooks/incoming.ts';
@@ -34,10 +36,12 @@ const drainMs = 10_000;
  */
 export async function startServer(core: Core): Promise<Server> {
   const schema = buildSchema(core.registry);
+  await seedPipelines(core);
   const models = await openModels(core);
   const events = await openEvents(core);
+  const runEvents = await openRunEvents(core);
   const metrics = createMetrics(core);
-  const services = { core, events, metrics };
+  const services = { core, events, runEvents, metrics };
   const streams = openStreams(core, metrics);
   const yoga = createGraphYoga(schema, services, streams);
   const sockets = openWebSockets(yoga, services, streams);
@@ -80,7 +84,7 @@ export async function startServer(core: Core): Promise<Server> {
     server.once('error', reject);
     server.listen(core.config.ATELIER_PORT, core.config.ATELIER_HOST, resolve);
   }).catch(async (error) => {
-    await Promise.all([events.close(), streams.close(), models.close()]);
+    await Promise.all([events.close(), runEvents.close(), streams.close(), models.close()]);
     if (error.code !== 'EADDRINUSE') throw error;
     const { ATELIER_PORT } = core.config;
     throw new ConfigError(`port ${ATELIER_PORT} is taken; set ATELIER_PORT to another, or 0 for any free one`);
@@ -102,7 +106,7 @@ export async function startServer(core: Core): Promise<Server> {
       await ended;
       clearTimeout(cut);
       await models.close();
-      await events.close();
+      await Promise.all([events.close(), runEvents.close()]);
       (await keys.catch(() => null))?.();
     },
   };

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { Core } from './core.ts';
 import { toId } from './id.ts';
+import { embedDue } from './knowledge/embed-due.ts';
 import { openDispatch } from './lifecycle/dispatch.ts';
 import { laneNames, seedLanes } from './lifecycle/lanes.ts';
 import { openLeases } from './lifecycle/lease.ts';
@@ -12,8 +13,13 @@ import { runAttempt } from './lifecycle/run.ts';
 import { claim, requeue } from './lifecycle/status.ts';
 import { sweep } from './lifecycle/sweep.ts';
 import { sweepAssets } from './lifecycle/sweep-assets.ts';
+import { drawnChannel } from './lifecycle/wake.ts';
 import { workerMetrics } from './metrics.ts';
 import { openModels } from './models.ts';
+import { advanceDue } from './pipelines/advance.ts';
+import { startDue } from './pipelines/schedule.ts';
+import { seedPipelines } from './pipelines/seed.ts';
+import { runsChannel } from './pipelines/wake.ts';
 import { createProbes, serveProbes } from './probes.ts';
 import { openTimer } from './timer.ts';
 import { openDeliveries } from './webhooks/outgoing.ts';
@@ -26,6 +32,11 @@ const sweepMs = 1_000;
 const webhooksMs = 2_000;
 const webhooksBatch = 50;
 const assetsMs = 60_000;
+const runsMs = 500;
+const runsAtOnce = 8;
+const schedulesMs = 1_000;
+const knowledgeMs = 2_000;
+const passagesAtOnce = 16;
 
 export interface Worker {
   /** Its public id. */
@@ -44,6 +55,7 @@ export async function startWorker(core: Core): Promise<Worker> {
   const uuid = randomUUID();
   const lanes = laneNames(core);
   await seedLanes(core);
+  await seedPipelines(core);
   const models = await openModels(core);
   const leases = await openLeases(core);
   const running = new Set<Promise<void>>();
@@ -83,7 +95,12 @@ export async function startWorker(core: Core): Promise<Worker> {
   const counted = openLooks(() => polls.wake());
   const polls = openTimer(core.log, 'poll', pollMs, async () => (await pollDue(core, leases, uuid, counted, told)) > 0);
   const webhooks = openTimer(core.log, 'webhooks', webhooksMs, () => deliveries.deliverDue({ limit: webhooksBatch }));
+  const turns = new AbortController();
+  const runs = openTimer(core.log, 'runs', runsMs, async () => (await advanceDue(core, runsAtOnce, turns.signal)) > 0);
   const timers = [
+    runs,
+    openTimer(core.log, 'schedules', schedulesMs, () => startDue(core)),
+    openTimer(core.log, 'knowledge', knowledgeMs, () => embedDue(core, passagesAtOnce)),
     openTimer(core.log, 'heartbeat', heartbeatMs, async () => {
       await beat();
       await core.db.sql(`delete from worker where seen_at < now() - interval '1 day'`);
@@ -96,6 +113,8 @@ export async function startWorker(core: Core): Promise<Worker> {
   const silences = await Promise.all([
     core.bus.listen('webhooks', () => webhooks.wake()),
     core.bus.listen('polls', () => polls.wake()),
+    core.bus.listen(runsChannel, () => runs.wake()),
+    core.bus.listen(drawnChannel, () => runs.wake()),
   ]);
   const port = core.config.ATELIER_WORKER_PORT;
   const probes = createProbes(core, metrics, () => closing);
@@ -106,6 +125,7 @@ export async function startWorker(core: Core): Promise<Worker> {
 
   async function close(): Promise<void> {
     closing = true;
+    turns.abort();
     for (const silence of silences) silence();
     await Promise.all([dispatch.close(), ...timers.map((timer) => timer.close())]);
     await queues.close();

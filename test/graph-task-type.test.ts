@@ -149,6 +149,8 @@ describe('the schema of a task type', () => {
       adapters: [],
       adapter: () => undefined,
       origin: () => undefined,
+      pipelines: [],
+      transforms: [],
       longestRunMs: () => 0,
     });
   };

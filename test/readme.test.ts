@@ -10,8 +10,10 @@ import { builtInTaskTypes } from '../src/task-types/index.ts';
 import { createTestBed, eventually, type TestBed } from './kit.ts';
 
 const documents = ['README.md', 'docs/clients.md', 'docs/task-types.md', 'docs/operations.md'];
-// docs-adapters.test.ts does what docs/adapters.md says.
-const texts = new Map([...documents, 'docs/adapters.md'].map((document) => [document, readFileSync(document, 'utf8')]));
+// docs-adapters.test.ts and docs-pipelines.test.ts do what the other two say.
+const texts = new Map(
+  [...documents, 'docs/adapters.md', 'docs/pipelines.md'].map((document) => [document, readFileSync(document, 'utf8')]),
+);
 const fences = documents.flatMap((document) =>
   [...texts.get(document)!.matchAll(/^```(\w+)\n(.*?)^```$/gms)].map(([, language, text]) => ({
     document,

@@ -1,8 +1,10 @@
 import SchemaBuilder from '@pothos/core';
 import PrismaPlugin from '@pothos/plugin-prisma';
-import type { Account, Asset, LedgerEntry, Prisma } from '../db.ts';
+import type { Account, AgentProfile, Asset, Item, LedgerEntry, Prisma, Project, Run } from '../db.ts';
 import type PrismaTypes from '../generated/pothos.ts';
 import { getDatamodel } from '../generated/pothos.ts';
+import type { TaskError } from '../lifecycle/status.ts';
+import type { PipelineVersion } from '../pipelines/catalog.ts';
 import type { GraphContext } from './context.ts';
 import { addScalars } from './scalars.ts';
 
@@ -11,7 +13,17 @@ interface Types {
   PrismaTypes: PrismaTypes;
   DefaultFieldNullability: false;
   /** Types that others name before they exist. */
-  Objects: { Account: Account; Asset: Asset; LedgerEntry: LedgerEntry };
+  Objects: {
+    Account: Account;
+    AgentProfile: AgentProfile;
+    Asset: Asset;
+    Item: Item;
+    LedgerEntry: LedgerEntry;
+    Pipeline: PipelineVersion;
+    PipelineRun: Run;
+    Project: Project;
+    TaskError: TaskError;
+  };
   Scalars: {
     ID: { Input: string; Output: string };
     DateTime: { Input: Date; Output: Date };

@@ -9,6 +9,7 @@ const codes: Record<keyof RefusalFacts, string> = {
   ValidationError: 'BAD_REQUEST',
   InsufficientCreditsError: 'BAD_REQUEST',
   IdempotencyMismatchError: 'BAD_REQUEST',
+  RunAlreadyActiveError: 'BAD_REQUEST',
   ConflictError: 'BAD_REQUEST',
   ProviderUnavailableError: 'UNAVAILABLE',
   UnavailableError: 'UNAVAILABLE',

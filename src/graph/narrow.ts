@@ -1,5 +1,6 @@
-import { Refusal } from '../errors.ts';
+import { notFound, Refusal } from '../errors.ts';
 import { fromId } from '../id.ts';
+import type { Scope } from '../pipelines/configuration.ts';
 import type { GraphContext } from './context.ts';
 
 /**
@@ -21,3 +22,35 @@ export function projectOf({ caller }: GraphContext, id: string | null | undefine
   const uuid = fromId('Project', id);
   return uuid && narrowed && uuid !== narrowed ? null : uuid;
 }
+
+/**
+ * The project that is read of.
+ * @returns null for one that is none of the caller's; a token that is narrowed to tasks has none.
+ */
+export async function readableProject({ core, caller }: GraphContext, id: string): Promise<Scope | null> {
+  const uuid = fromId('Project', id);
+  if (!uuid || caller.only?.taskIds || (caller.only?.projectId ?? uuid) !== uuid) return null;
+  const { accountId } = caller;
+  const found = await core.db.prisma.project.findFirst({ where: { id: uuid, accountId }, select: { id: true } });
+  return found && { accountId, projectId: uuid };
+}
+
+/**
+ * The project in which something is changed.
+ * @throws Refusal NotFoundError for one that is none of the caller's; ForbiddenError for a token that is narrowed to tasks.
+ */
+export async function writableProject(context: GraphContext, id: string): Promise<Scope> {
+  projectOf(context, id);
+  const scope = await readableProject(context, id);
+  if (!scope) throw notFound('project');
+  return scope;
+}
+
+/** Which rows of projects the caller reaches, as a condition: his account's, or those of the project that his token is narrowed to. */
+export function within({ caller }: GraphContext): { accountId: string; projectId?: string } {
+  const projectId = caller.only?.taskIds ? nobody : caller.only?.projectId;
+  return { accountId: caller.accountId, ...(projectId && { projectId }) };
+}
+
+/** A UUID that no row has. */
+export const nobody = '00000000-0000-0000-0000-000000000000';

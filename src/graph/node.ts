@@ -2,12 +2,19 @@ import { brandWithType } from '@pothos/core';
 import type { Task } from '../db.ts';
 import { type IdKind, parseId } from '../id.ts';
 import { findAccount } from './account.ts';
+import { findAgentProfile } from './agent-profile.ts';
 import { findApiKey } from './api-key.ts';
 import { findAsset } from './asset.ts';
 import { type GraphContext, requireScope } from './context.ts';
 import type { Graph } from './graph.ts';
+import { findItem } from './item.ts';
+import { findDocument } from './knowledge.ts';
 import { findLedgerEntry } from './ledger.ts';
+import { findPipelineVersion } from './pipeline.ts';
+import { findConfiguration } from './pipeline-configuration.ts';
 import { findProject } from './project.ts';
+import { findReview } from './review.ts';
+import { findRun } from './run.ts';
 import { findTask } from './task.ts';
 import { findDelivery } from './webhook-delivery.ts';
 
@@ -30,6 +37,13 @@ const finders: Partial<Record<IdKind, Find>> = {
   Project: findProject,
   ApiKey: findApiKey,
   LedgerEntry: findLedgerEntry,
+  Run: reading(findRun),
+  Pipeline: reading(findPipelineVersion),
+  PipelineConfiguration: reading(findConfiguration),
+  Item: reading(findItem),
+  Review: reading(findReview),
+  AgentProfile: reading(findAgentProfile),
+  KnowledgeDocument: reading(findDocument),
 };
 
 export function addNode({ builder, Node, taskTypes }: Graph): void {
@@ -45,7 +59,7 @@ export function addNode({ builder, Node, taskTypes }: Graph): void {
         const row = kind ? await finders[kind]?.(context, id) : null;
         if (!row || !kind) return null;
         const member = kind === 'Task' && taskTypes.find(({ type }) => type.name === (row as Task).type);
-        const name = member ? `${member.name}Task` : kind;
+        const name = member ? `${member.name}Task` : kind === 'Run' ? 'PipelineRun' : kind;
         brandWithType(row, name as never);
         return row;
       },

@@ -11,32 +11,58 @@ export interface Page<Row> {
   hasPreviousPage: boolean;
 }
 
+/** How the cursors of a list are made of its rows: opaque to clients, and valid when the row is gone. */
+export interface Keyset<Row> {
+  write(row: Row): string;
+  /** What the list goes on behind; null for what `write` never writes. */
+  read(text: string): string | null;
+}
+
 interface PageRow {
   id: string;
 }
 
 const maxFirst = 100;
 
-/** A cursor is the id of the row it stands on, of the list's own kind: opaque to clients, and valid when the row is gone. */
-const cursorOf = (kind: IdKind, row: PageRow): string => Buffer.from(toId(kind, row.id)).toString('base64url');
+/** By the id of the row, of the list's own kind. */
+const byId = (kind: IdKind): Keyset<PageRow> => ({
+  write: ({ id }) => toId(kind, id),
+  read(text) {
+    const id = parseId(text);
+    return id?.kind === kind && toId(kind, id.uuid) === text ? id.uuid : null;
+  },
+});
+
+/** By a row's number, of a list whose rows have no id. */
+export const bySeq: Keyset<{ seq: number }> = {
+  write: ({ seq }) => `seq:${seq}`,
+  read: (text) => /^seq:([1-9]\d{0,8})$/.exec(text)?.[1] ?? null,
+};
+
+type By<Row> = IdKind | Keyset<Row>;
+
+const keysetOf = (by: By<any>): Keyset<any> => (typeof by === 'string' ? byId(by) : by);
+const cursorOf = <Row>(by: By<Row>, row: Row): string => Buffer.from(keysetOf(by).write(row)).toString('base64url');
 
 /**
  * Reads `first` and `after`.
- * @returns `take`, one more than the page, and the UUID behind which it begins.
+ * @param by the kind of the list's rows, whose ids are then its order; or what else its order is.
+ * @returns `take`, one more than the page, and the UUID (or what else it is ordered by) behind which it begins.
  * @throws GraphQLError BAD_REQUEST for a `first` outside 1..100 and for a cursor that is none of this list.
  */
 export function readPage(
-  kind: IdKind,
+  by: By<any>,
   args: { first?: number | null; after?: string | null },
   defaultFirst: number,
 ): { take: number; after: string | null } {
   const first = args.first ?? defaultFirst;
   if (first < 1 || first > maxFirst) throw badRequest(`first must be from 1 to ${maxFirst}`);
   if (args.after == null) return { take: first + 1, after: null };
-  const id = parseId(Buffer.from(args.after, 'base64url').toString());
-  if (id?.kind !== kind || cursorOf(kind, { id: id.uuid }) !== args.after)
+  const text = Buffer.from(args.after, 'base64url').toString();
+  const after = keysetOf(by).read(text);
+  if (after === null || Buffer.from(text).toString('base64url') !== args.after)
     throw badRequest('after must be a cursor of this list, as pageInfo.endCursor gives it');
-  return { take: first + 1, after: id.uuid };
+  return { take: first + 1, after };
 }
 
 /** Cuts what was read for a page to the page. */
@@ -53,7 +79,7 @@ export const pageArgs = (builder: Builder, defaultFirst: number) =>
 
 /** PageInfo, which all connections share. */
 export function addPageInfo(builder: Builder) {
-  return builder.objectRef<{ kind: IdKind; page: Page<PageRow> }>('PageInfo').implement({
+  return builder.objectRef<{ by: By<any>; page: Page<unknown> }>('PageInfo').implement({
     description: 'Where a page stands in its list.',
     fields: (t) => ({
       hasNextPage: t.boolean({ description: 'True when more follow.', resolve: ({ page }) => page.hasNextPage }),
@@ -64,24 +90,24 @@ export function addPageInfo(builder: Builder) {
       startCursor: t.string({
         nullable: true,
         description: 'The cursor of the first; null when the page is empty.',
-        resolve: ({ kind, page }) => edge(kind, page.rows[0]),
+        resolve: ({ by, page }) => edge(by, page.rows[0]),
       }),
       endCursor: t.string({
         nullable: true,
         description: 'The cursor of the last: give it as `after` for the next page.',
-        resolve: ({ kind, page }) => edge(kind, page.rows.at(-1)),
+        resolve: ({ by, page }) => edge(by, page.rows.at(-1)),
       }),
     }),
   });
 }
 
-const edge = (kind: IdKind, row: PageRow | undefined): string | null => (row ? cursorOf(kind, row) : null);
+const edge = (by: By<any>, row: unknown): string | null => (row === undefined ? null : cursorOf(by, row));
 
 /** `<name>Connection` and `<name>Edge` over a node type, by keyset: a page costs the same wherever it stands. */
-export function connection<Row extends PageRow, Extra extends object = object>(
+export function connection<Row extends object, Extra extends object = object>(
   graph: Pick<Graph, 'builder' | 'PageInfo'>,
   name: string,
-  kind: IdKind,
+  by: By<Row>,
   node: TypeParam<BuilderTypes>,
   description: string,
 ) {
@@ -90,7 +116,7 @@ export function connection<Row extends PageRow, Extra extends object = object>(
     fields: (t) => ({
       cursor: t.string({
         description: 'Give it as `after` to begin behind this one.',
-        resolve: (row) => cursorOf(kind, row),
+        resolve: (row) => cursorOf(by, row),
       }),
       node: t.field({ type: node, description: 'The thing itself.', resolve: (row) => row as never }),
     }),
@@ -107,7 +133,7 @@ export function connection<Row extends PageRow, Extra extends object = object>(
       pageInfo: t.field({
         type: graph.PageInfo,
         description: 'Where the page stands in its list.',
-        resolve: (page) => ({ kind, page }),
+        resolve: (page) => ({ by, page }),
       }),
     }),
   });

@@ -15,6 +15,8 @@ export function schemaText(): string {
     adapter: () => undefined,
     origin: () => undefined,
     longestRunMs: () => 0,
+    pipelines: [],
+    transforms: [],
   };
   return `${printSchema(buildSchema(registry))}\n`;
 }

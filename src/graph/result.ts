@@ -77,6 +77,13 @@ export function addUserErrors(builder: Builder): ErrorRefs {
         }),
       }),
     ),
+    RunAlreadyActiveError: error(
+      'RunAlreadyActiveError',
+      'A run of this pipeline is live in the project.',
+      (t, facts) => ({
+        runId: t.id({ description: 'The live one.', resolve: (refused: Refused) => facts(refused).runId }),
+      }),
+    ),
     ProviderUnavailableError: error('ProviderUnavailableError', 'No provider can take this now.', (t, facts) => ({
       provider: t.string({
         nullable: true,

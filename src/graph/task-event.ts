@@ -4,7 +4,8 @@ import { fromId, toId } from '../id.ts';
 import { requireScope } from './context.ts';
 import { badRequest } from './error.ts';
 import type { Graph } from './graph.ts';
-import { checkFilter, findTask, nobody, type TaskFilter } from './task.ts';
+import { nobody } from './narrow.ts';
+import { checkFilter, findTask, type TaskFilter } from './task.ts';
 
 /** What `data` holds, by kind of event. */
 interface EventData {
@@ -24,7 +25,7 @@ const typeOf: Record<string, string> = {
 const read = <Kind extends keyof EventData>(event: TaskEvent, _kind: Kind) => event.data as unknown as EventData[Kind];
 
 /** TaskEvent with its four kinds, and the two subscriptions. */
-export function addTaskEvents(graph: Graph, { TaskFilter }: { TaskFilter: any }): void {
+export function addTaskEvents(graph: Graph, { TaskFilter }: { TaskFilter: any }) {
   const { builder, Task, TaskStatus, TaskEvent } = graph;
   builder.interfaceType(TaskEvent, {
     description: 'A numbered fact about a task.',
@@ -180,4 +181,5 @@ export function addTaskEvents(graph: Graph, { TaskFilter }: { TaskFilter: any })
       resolve: (event) => event as TaskEvent,
     }),
   }));
+  return { LogLevel };
 }

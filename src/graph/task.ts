@@ -4,6 +4,7 @@ import { fromId, toId } from '../id.ts';
 import { isStorable } from '../lifecycle/storable.ts';
 import { type GraphContext, requireScope } from './context.ts';
 import type { Graph } from './graph.ts';
+import { nobody } from './narrow.ts';
 import { connection, pageArgs, readPage, toPage } from './page.ts';
 
 /** The tasks that the caller can see: his account's, or what his client token is narrowed to. */
@@ -63,9 +64,6 @@ export function matching(context: GraphContext, filter: TaskFilter | null | unde
   return { AND: and };
 }
 
-/** A UUID that no row has. */
-export const nobody = '00000000-0000-0000-0000-000000000000';
-
 /** The filter's input, `task`, `tasks`. */
 export function addTasks(graph: Graph) {
   const { builder, Task, TaskStatus, TaskType } = graph;
@@ -116,7 +114,7 @@ export function addTasks(graph: Graph) {
       },
     }),
   }));
-  return { TaskFilter };
+  return { TaskFilter, TaskConnection };
 }
 
 /** The id under which clients know a task's row. */

@@ -4,6 +4,7 @@ import { fromId, toId } from '../id.ts';
 import { redeliver } from '../webhooks/outgoing.ts';
 import { type GraphContext, requireScope } from './context.ts';
 import type { Graph } from './graph.ts';
+import { within } from './narrow.ts';
 import { resultUnion } from './result.ts';
 import { visibleTasks } from './task.ts';
 
@@ -13,7 +14,9 @@ export async function findDelivery(context: GraphContext, id: string): Promise<W
   const uuid = fromId('WebhookDelivery', id);
   const { accountId } = context.caller;
   return uuid
-    ? context.core.db.prisma.webhookDelivery.findFirst({ where: { id: uuid, accountId, task: visibleTasks(context) } })
+    ? context.core.db.prisma.webhookDelivery.findFirst({
+        where: { id: uuid, accountId, OR: [{ task: visibleTasks(context) }, { run: within(context) }] },
+      })
     : null;
 }
 
@@ -21,7 +24,7 @@ export async function findDelivery(context: GraphContext, id: string): Promise<W
 export function addWebhookDelivery(graph: Graph): void {
   const { builder, Node } = graph;
   const WebhookDelivery = builder.prismaObject('WebhookDelivery', {
-    description: 'One signed webhook to the callbackUrl of a task, tried for three days.',
+    description: 'One signed webhook to the callbackUrl of a task or a run, tried for three days.',
     interfaces: [Node],
     fields: (t) => ({
       id: t.id({
@@ -29,7 +32,10 @@ export function addWebhookDelivery(graph: Graph): void {
         resolve: (delivery) => toId('WebhookDelivery', delivery.id),
       }),
       url: t.expose('url', { type: 'URL', description: 'Where it goes.' }),
-      type: t.exposeString('type', { description: 'task.completed, task.failed, task.cancelled or task.expired.' }),
+      type: t.exposeString('type', {
+        description:
+          'task.completed, task.failed, task.cancelled or task.expired; run.paused, run.waiting_for_review, run.completed, run.failed or run.cancelled.',
+      }),
       attempts: t.exposeInt('attempts', { description: 'How often it was tried.' }),
       deliveredAt: t.expose('deliveredAt', {
         type: 'DateTime',

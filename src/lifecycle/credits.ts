@@ -5,7 +5,13 @@ import { toId } from '../id.ts';
 import { isStorable } from './storable.ts';
 
 /** Codes that the database functions raise for expected refusals. */
-export const raised = { tooFewCredits: 'AT402', noProject: 'AT404', keyUsed: 'AT409', balanceRange: 'AT422' } as const;
+export const raised = {
+  tooFewCredits: 'AT402',
+  noProject: 'AT404',
+  keyUsed: 'AT409',
+  balanceRange: 'AT422',
+  runIsLive: 'AT423',
+} as const;
 
 /** The SQLSTATE and detail of an error that a database function raised, if it did. */
 export function raisedBy(error: unknown): { code: string; detail: string } | undefined {

@@ -6,7 +6,7 @@ import type { Cost, Handle, Usage } from '../sdk/index.ts';
 import { doorsOf } from './doors.ts';
 import type { Job } from './queue.ts';
 import { storable, storableJson } from './storable.ts';
-import { eventChannel } from './wake.ts';
+import { drawnChannel, eventChannel } from './wake.ts';
 
 /** Why a task FAILED or EXPIRED, or why an attempt ended, as clients see it. */
 export interface TaskError {
@@ -271,6 +271,7 @@ function announceEnd(core: Core, task: Task): void {
   );
   core.bus.wake('dispatch', { lane: task.lane });
   if (task.callbackUrl) core.bus.wake('webhooks', {});
+  if (task.holdId) core.bus.wake(drawnChannel, { holdId: task.holdId });
 }
 
 function leaseMs(core: Core): number {

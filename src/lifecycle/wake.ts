@@ -6,3 +6,6 @@ export function eventChannel(taskId: string): string {
 }
 
 export const eventChannels = Array.from({ length: eventShards }, (_, shard) => `events:${shard}`);
+
+/** A task that draws on a run's hold has ended. */
+export const drawnChannel = 'drawn';

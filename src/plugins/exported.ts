@@ -1,10 +1,21 @@
 import { ConfigError } from '../errors.ts';
-import { type Adapter, isAdapter, isTaskType, type TaskType, type z } from '../sdk/index.ts';
+import {
+  type Adapter,
+  isAdapter,
+  isPipeline,
+  isTaskType,
+  isTransform,
+  type PipelineTransform,
+  type TaskType,
+  type z,
+} from '../sdk/index.ts';
 
 /** What a plugin brings. */
 export interface Exported {
   adapters: Adapter[];
   taskTypes: TaskType<any, any>[];
+  pipelines: { name: string }[];
+  transforms: PipelineTransform[];
 }
 
 const contract = 1;
@@ -18,13 +29,15 @@ export function readExports(module: object, where: string): Exported {
   const values = new Map<unknown, string>();
   for (const [name, value] of Object.entries(module).flatMap((entry) => unfold(entry)))
     if (!values.has(value)) values.set(value, name);
-  const exported: Exported = { adapters: [], taskTypes: [] };
+  const exported: Exported = { adapters: [], taskTypes: [], pipelines: [], transforms: [] };
   for (const [value, name] of values) {
     if (isAdapter(value)) exported.adapters.push(checkAdapter(value, where));
     else if (isTaskType(value)) exported.taskTypes.push(checkTaskType(value, where));
+    else if (isPipeline(value)) exported.pipelines.push(value);
+    else if (isTransform(value)) exported.transforms.push(value);
     else refuseUnmade(value, `${where}: its export ${name}`);
   }
-  if (exported.adapters.length + exported.taskTypes.length === 0) {
+  if (Object.values(exported).every((list) => list.length === 0)) {
     const names = Object.keys(module);
     const shown = names.length > 5 ? [...names.slice(0, 5), '…'] : names;
     const has = names.length > 0 ? `only ${shown.join(', ')}` : 'nothing';
@@ -37,7 +50,7 @@ export function readExports(module: object, where: string): Exported {
 
 /** A value; for a list or a plain object, what is in it beside it. Two levels: `export default { adapters: […] }`. */
 function unfold([name, value]: [string, unknown], levels = 2): [string, unknown][] {
-  const isMade = isAdapter(value) || isTaskType(value);
+  const isMade = isAdapter(value) || isTaskType(value) || isPipeline(value) || isTransform(value);
   if (isMade || levels === 0 || typeof value !== 'object' || value === null) return [[name, value]];
   if (!Array.isArray(value) && Object.getPrototypeOf(value) !== Object.prototype) return [[name, value]];
   const members = Object.entries(value).flatMap(([key, each]) => unfold([`${name}.${key}`, each], levels - 1));

@@ -7,6 +7,7 @@ export * from './http.ts';
 export * from './mapping/mapped-model.ts';
 export * from './mapping/named-model.ts';
 export { type InputSource, inputSource } from './mapping/source.ts';
+export * from './pipeline.ts';
 export * from './prompt-template.ts';
 export * from './refuse.ts';
 export * from './task-type.ts';

@@ -4,7 +4,7 @@ import type { Core } from '../core.ts';
 import type { Account, WebhookDelivery } from '../db.ts';
 import { notFound, OutsideError } from '../errors.ts';
 import { toId } from '../id.ts';
-import { taskPayload } from './payload.ts';
+import { payloadOf } from './payload.ts';
 
 /** Sends the webhooks that are due. Each process that delivers has one; they share the rows. */
 export interface Deliveries {
@@ -140,7 +140,7 @@ export function signWebhook(id: string, at: Date, body: string, secrets: string[
 type Claimed = WebhookDelivery & { host: string };
 
 /**
- * Takes what is due, oldest first, with room for every host, by moving its next attempt ahead. A webhook waits for the earlier ones of its task.
+ * Takes what is due, oldest first, with room for every host, by moving its next attempt ahead. A webhook waits for the earlier ones of its task or run.
  */
 function claim(core: Core, perHost: Map<string, number>, limit: number): Promise<Claimed[]> {
   const full = [...perHost].filter(([, count]) => count >= maxPerHost).map(([host]) => host);
@@ -148,7 +148,7 @@ function claim(core: Core, perHost: Map<string, number>, limit: number): Promise
     `WITH due AS (
       SELECT id, next_attempt_at, host FROM (SELECT *, lower(substring(url from '://([^/?#]*)')) AS host FROM webhook_delivery) d
       WHERE next_attempt_at <= now() AND host <> ALL($1::text[]) AND NOT EXISTS (
-        SELECT FROM webhook_delivery e WHERE e.task_id = d.task_id AND e.sequence < d.sequence AND e.delivered_at IS NULL AND NOT e.exhausted)
+        SELECT FROM webhook_delivery e WHERE (e.task_id = d.task_id OR e.run_id = d.run_id) AND e.sequence < d.sequence AND e.delivered_at IS NULL AND NOT e.exhausted)
       ORDER BY next_attempt_at LIMIT 500
     ), placed AS (
       SELECT due.*, coalesce(busy.count, 0) + row_number() OVER (PARTITION BY host ORDER BY next_attempt_at) AS place
@@ -195,7 +195,7 @@ async function attempt(core: Core, delivery: Claimed, random: () => number, sign
 
 async function post(core: Core, delivery: Claimed, signal: AbortSignal): Promise<Outcome> {
   try {
-    const body = await taskPayload(core, delivery);
+    const body = await payloadOf(core, delivery);
     const at = new Date();
     const headers = signWebhook(
       toId('WebhookDelivery', delivery.id),
@@ -223,7 +223,7 @@ async function post(core: Core, delivery: Claimed, signal: AbortSignal): Promise
     };
   } catch (error) {
     if (!(error instanceof OutsideError))
-      core.log.error({ err: error, taskId: toId('Task', delivery.taskId) }, 'a webhook could not be made');
+      core.log.error({ err: error, deliveryId: toId('WebhookDelivery', delivery.id) }, 'a webhook could not be made');
     return { status: null, error: error instanceof Error ? error.message : String(error) };
   }
 }

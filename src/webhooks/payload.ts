@@ -1,16 +1,46 @@
 import type { Core } from '../core.ts';
-import type { Asset, Task, WebhookDelivery } from '../db.ts';
+import type { Asset, Run, Task, WebhookDelivery } from '../db.ts';
 import { toId } from '../id.ts';
 import { signAsset } from '../lifecycle/assets.ts';
 import { mapFiles } from '../lifecycle/result.ts';
 
 const urlExpiresInSeconds = 24 * 3600;
 
+/** The body of a webhook, about a task or a run. */
+export function payloadOf(core: Core, delivery: WebhookDelivery): Promise<string> {
+  return delivery.runId === null ? taskPayload(core, delivery) : runPayload(core, delivery, delivery.runId);
+}
+
+async function runPayload(core: Core, delivery: WebhookDelivery, runId: string): Promise<string> {
+  const [run] = await core.db.sql<Run & { pipeline: string; creditsUsed: number }>(
+    `SELECT r.*, p.name AS pipeline, (SELECT coalesce(sum(amount), 0)::float8 FROM ledger_entry WHERE run_id = r.id AND leg = 'CAPTURE') AS credits_used
+     FROM run r JOIN pipeline p ON p.id = r.pipeline_id WHERE r.id = $1`,
+    [runId],
+    'webhook_run',
+  );
+  return JSON.stringify({
+    type: delivery.type,
+    timestamp: delivery.createdAt.toISOString(),
+    data: {
+      run_id: toId('Run', runId),
+      project_id: toId('Project', run!.projectId),
+      pipeline: run!.pipeline,
+      status: run!.status,
+      reason: run!.reason,
+      current_stage: run!.currentStage,
+      failures: run!.failures,
+      credits_used: run!.creditsUsed,
+      error: run!.error,
+      sequence: delivery.sequence,
+    },
+  });
+}
+
 /**
  * The body of a webhook about a task: names in snake_case, `result` as GraphQL gives it. URLs of assets are signed anew at
  * each call, for 24 hours.
  */
-export async function taskPayload(core: Core, delivery: WebhookDelivery): Promise<string> {
+async function taskPayload(core: Core, delivery: WebhookDelivery): Promise<string> {
   const [tasks, rows] = await Promise.all([
     core.db.sql<Task>('SELECT * FROM task WHERE id = $1', [delivery.taskId], 'webhook_task'),
     core.db.sql<Asset>(

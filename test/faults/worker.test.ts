@@ -1,41 +1,21 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createTask } from '../../src/lifecycle/create.ts';
 import { createTestBed, eventually, type TestBed } from '../kit.ts';
+import { workerProcesses } from './worker-process.ts';
 
 let bed: TestBed;
-const workers: ChildProcess[] = [];
+const workers = workerProcesses(() => bed);
 
 beforeAll(async () => {
   bed = await createTestBed({ worker: false, environment: { ATELIER_LEASE_SECONDS: '3' } });
 });
 afterAll(async () => {
-  await Promise.all(workers.map((worker) => end(worker, 'SIGTERM')));
+  await workers.close();
   await bed.close();
 });
 
-/** A worker as operators run it: a process of its own. Resolves when it is up. */
-async function startProcess(): Promise<ChildProcess> {
-  const settings = Object.entries(bed.config).filter(([, value]) => typeof value !== 'object');
-  const environment = Object.fromEntries(settings.map(([name, value]) => [name, String(value)]));
-  const env = { PATH: process.env.PATH, HOME: process.env.HOME, ...environment };
-  const worker = spawn(process.execPath, ['--import', 'tsx', 'src/cli.ts', 'worker'], {
-    env,
-    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-  });
-  workers.push(worker);
-  await once(worker, 'message');
-  return worker;
-}
-async function end(worker: ChildProcess, signal: NodeJS.Signals): Promise<void> {
-  if (worker.exitCode !== null || worker.signalCode !== null) return;
-  worker.kill(signal);
-  await once(worker, 'exit');
-}
-
 it('loses no task and no credit when one of two workers is killed in the middle', { timeout: 60_000 }, async () => {
-  const [first] = await Promise.all([startProcess(), startProcess()]);
+  const [first] = await Promise.all([workers.start(), workers.start()]);
   const [project] = await bed.sql<{ id: string }>('select id from project where account_id = $1', [bed.account.uuid]);
   const caller = { accountId: bed.account.uuid, projectId: project!.id };
   const input = { prompt: 'A lighthouse', maxTokens: 100 };
@@ -44,7 +24,7 @@ it('loses no task and no credit when one of two workers is killed in the middle'
   await Promise.all(Array.from({ length: count }, () => createTask(bed.core, caller, request)));
   const running = () => bed.sql(`select worker_id from task where status = 'PROCESSING'`);
   await eventually(async () => new Set((await running()).map((task) => task.workerId)).size === 2);
-  await end(first, 'SIGKILL');
+  await workers.end(first, 'SIGKILL');
 
   await eventually(async () => (await bed.sql(`select from task where status = 'COMPLETED'`)).length === count, 40_000);
   const again = await bed.sql(`select error->>'code' as code from attempt where error is not null`);

@@ -1,0 +1,86 @@
+import type { Core } from '../core.ts';
+import type { PipelineConfiguration, Stage } from '../db.ts';
+import { notFound } from '../errors.ts';
+import { findPipeline, type PipelineVersion } from './catalog.ts';
+import { inletOf, type PipelineDefinition, type StageDefinition } from './definition.ts';
+
+/** A pipeline in a project, with what is set there. */
+export interface Configured {
+  pipeline: PipelineVersion;
+  configuration: PipelineConfiguration;
+  stages: Map<string, Stage>;
+}
+
+/** Whose project. */
+export interface Scope {
+  accountId: string;
+  projectId: string;
+}
+
+/**
+ * The configuration of a pipeline in a project; made when it is first asked for, and given the stages of the newest version.
+ * @throws Refusal NotFoundError for a pipeline that there is none of.
+ */
+export async function configure(core: Core, scope: Scope, name: string): Promise<Configured> {
+  const pipeline = await findPipeline(core, scope.accountId, name);
+  if (!pipeline) throw notFound('pipeline');
+  const { projectId, accountId } = scope;
+  await core.db.sql(
+    'insert into pipeline_configuration (account_id, project_id, pipeline) values ($1, $2, $3) on conflict do nothing',
+    [accountId, projectId, name],
+    'configuration_make',
+  );
+  const [configuration] = await core.db.sql<PipelineConfiguration>(
+    'select * from pipeline_configuration where project_id = $1 and pipeline = $2',
+    [projectId, name],
+    'configuration_find',
+  );
+  return {
+    pipeline,
+    configuration: configuration!,
+    stages: await stagesOf(core, configuration!.id, pipeline.definition),
+  };
+}
+
+/** The stages of a configuration, made to fit a definition. */
+export async function stagesOf(
+  core: Core,
+  configurationId: string,
+  definition: PipelineDefinition,
+): Promise<Map<string, Stage>> {
+  const read = () =>
+    core.db.sql<Stage>('select * from stage where configuration_id = $1', [configurationId], 'stages_of');
+  const wanted = definition.stages.map((stage) => ({ key: stage.key, inlet: inletOf(definition, stage) }));
+  let rows = await read();
+  const fits = wanted.every(({ key, inlet }) => rows.some((row) => row.key === key && row.inlet === inlet));
+  if (!fits) {
+    await core.db.sql('select configuration_stages($1, $2)', [configurationId, JSON.stringify(wanted)]);
+    rows = await read();
+  }
+  return new Map(rows.map((row) => [row.key, row]));
+}
+
+/** How a stage works: what is set in the project, else what the definition says, else what is usual. */
+export interface StageSettings {
+  batchSize: number;
+  itemDelayMs: number;
+  maxParallel: number;
+  agentId: string | null;
+  provider: string | null;
+  model: string | null;
+}
+
+export const usual = { batchSize: 1, transformBatchSize: 1_000, itemDelayMs: 0, maxParallel: 10 };
+
+export function settingsOf(stage: StageDefinition, set: Stage | undefined): StageSettings {
+  const usualSize = stage.kind === 'TRANSFORM' ? usual.transformBatchSize : usual.batchSize;
+  return {
+    // A person looks at one item at a time.
+    batchSize: stage.kind === 'REVIEW' ? 1 : (set?.batchSize ?? stage.batchSize ?? usualSize),
+    itemDelayMs: set?.itemDelayMs ?? usual.itemDelayMs,
+    maxParallel: set?.maxParallel ?? usual.maxParallel,
+    agentId: set?.agentId ?? null,
+    provider: set?.provider ?? null,
+    model: set?.model ?? null,
+  };
+}

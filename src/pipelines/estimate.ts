@@ -1,0 +1,128 @@
+import type { z } from 'zod';
+import type { Core } from '../core.ts';
+import type { Item } from '../db.ts';
+import { type FieldIssue, Refusal, validation } from '../errors.ts';
+import { estimateTask } from '../lifecycle/create.ts';
+import { agentFor } from './agent.ts';
+import type { FullBatch } from './batch.ts';
+import { scopeOf } from './batch.ts';
+import { type Configured, type Scope, settingsOf } from './configuration.ts';
+import { type PipelineDefinition, type StageDefinition, sourceOf, type TasksStage } from './definition.ts';
+import { taskInput } from './stages/tasks.ts';
+
+export interface RunEstimate {
+  stages: { key: string; items: number; credits: number }[];
+  total: number;
+  /** What a run holds when it starts: a fifth more. */
+  required: number;
+}
+
+/** As many as can be counted in GraphQL. */
+const mostItems = 2 ** 31 - 1;
+
+/**
+ * What a run would cost at most: for each stage the items that wait there, and those that the stages before it will make, times the quote of a
+ * task, and times how often a later stage may send them back.
+ * @param added items that the run's input brings, by kind. @param from the first stage that is counted.
+ * @throws Refusal ValidationError that names the stage whose task cannot be made, as when no provider makes it.
+ */
+export async function estimateRun(
+  core: Core,
+  scope: Scope,
+  { pipeline: { definition }, stages }: Configured,
+  { input, added = [], from }: { input: unknown; added?: { kind: string; data: unknown }[]; from?: string },
+): Promise<RunEstimate> {
+  const counts = new Map<string, number>();
+  const estimates: RunEstimate['stages'] = [];
+  let isCounted = from === undefined;
+  for (const stage of definition.stages) {
+    isCounted ||= stage.key === from;
+    if (!isCounted) continue;
+    const set = stages.get(stage.key);
+    const source = sourceOf(definition, stage);
+    const brought = set?.inlet ? added.filter(({ kind }) => kind === set.inlet).length : 0;
+    const items = (set?.waiting ?? 0) + brought + Math.ceil((source && counts.get(source.key)) ?? 0);
+    if (items > mostItems)
+      throw validation([
+        {
+          path: ['stages', stage.key],
+          message: `would take more than ${mostItems} items, by what the stages before it yield`,
+        },
+      ]);
+    counts.set(stage.key, 'yields' in stage ? items * stage.yields : items);
+    let credits = 0;
+    if (stage.kind === 'TASKS' && items > 0) {
+      const settings = settingsOf(stage, set);
+      const times = Math.ceil(items / settings.batchSize) * roundsOf(definition, stage);
+      credits = times * (await quote(core, scope, stage, { settings, input }));
+    }
+    estimates.push({ key: stage.key, items, credits });
+  }
+  const total = estimates.reduce((sum, { credits }) => sum + credits, 0);
+  const required = requiredFor(total);
+  if (!Number.isSafeInteger(required))
+    throw validation([{ path: ['stages'], message: 'would cost more credits than an account can have' }]);
+  return { stages: estimates, total, required };
+}
+
+/** How often a stage does an item at most: again each time that a later one sends it back. */
+function roundsOf({ stages }: PipelineDefinition, stage: StageDefinition): number {
+  const place = stages.indexOf(stage);
+  const over = stages.filter((each, index): each is TasksStage => {
+    const sendBack = 'sendBack' in each ? each.sendBack : undefined;
+    return sendBack !== undefined && index >= place && stages.findIndex(({ key }) => key === sendBack.to) <= place;
+  });
+  return over.reduce((rounds, { sendBack }) => rounds * (1 + sendBack!.atMost), 1);
+}
+
+/** ceil(1.2 × total), in whole numbers. */
+export const requiredFor = (total: number): number => Math.ceil((total * 6) / 5);
+
+async function quote(
+  core: Core,
+  { accountId, projectId }: Scope,
+  stage: TasksStage,
+  { settings, input }: { settings: ReturnType<typeof settingsOf>; input: unknown },
+): Promise<number> {
+  const run = { accountId, projectId, input } as never;
+  const agent = await agentFor({ core, run, settings: () => settings } as never, stage);
+  const [newest] = await core.db.sql<Item>(
+    `select * from item where project_id = $1 and kind = $2 order by id desc limit 1`,
+    [projectId, stage.input],
+    'estimate_sample',
+  );
+  const data = newest?.data ?? {};
+  const batch = { items: [{ data, note: null }], ancestors: { [stage.input]: data } } as unknown as FullBatch;
+  try {
+    const { quoted } = await estimateTask(
+      core,
+      { accountId, projectId },
+      {
+        type: stage.taskType,
+        input: withSamples(core, stage.taskType, taskInput(core, stage, agent, scopeOf(batch, input))),
+        projectId,
+        provider: settings.provider ?? agent?.provider,
+        model: settings.model ?? (settings.provider ? undefined : agent?.model),
+        sent: {},
+      },
+    );
+    return quoted;
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    const issues: FieldIssue[] = 'issues' in error.facts ? error.facts.issues : [{ path: [], message: error.message }];
+    throw validation(issues.map(({ path, message }) => ({ path: ['stages', stage.key, ...path], message })));
+  }
+}
+
+/** A text that a task must have and that no item says yet is one word, so that it can be quoted. */
+function withSamples(core: Core, taskType: string, input: Record<string, unknown>): Record<string, unknown> {
+  const shape: Record<string, z.ZodType> = core.registry.taskType(taskType)?.input.shape ?? {};
+  const samples = Object.entries(shape)
+    .filter(
+      ([field, schema]) => !input[field] && !schema.safeParse(input[field]).success && schema.safeParse(sample).success,
+    )
+    .map(([field]) => [field, sample]);
+  return { ...input, ...Object.fromEntries(samples) };
+}
+
+const sample = 'sample';

@@ -1,0 +1,29 @@
+import { Ajv } from 'ajv';
+import type { FieldIssue } from '../errors.ts';
+
+/** What is wrong with a value, by a JSON Schema. */
+export function schemaIssues(schema: object, value: unknown, path: string[]): FieldIssue[] {
+  const check = compile(schema);
+  if (check(value)) return [];
+  return (check.errors ?? []).map(({ instancePath, params, message = 'does not fit' }) => ({
+    path: [
+      ...path,
+      ...instancePath.split('/').slice(1),
+      ...('missingProperty' in params ? [params.missingProperty] : []),
+    ],
+    message,
+  }));
+}
+
+/** Why something is no JSON Schema that values can be held against. Undefined: it is one. */
+export function schemaProblem(schema: object): string | undefined {
+  try {
+    compile(schema);
+    return undefined;
+  } catch (error) {
+    return `is no JSON Schema: ${(error as Error).message}`;
+  }
+}
+
+/** A new Ajv each time: one keeps every schema that it has seen, and refuses an $id that it knows. */
+const compile = (schema: object) => new Ajv({ allErrors: true, strict: false, logger: false }).compile(schema);

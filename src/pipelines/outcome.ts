@@ -1,0 +1,71 @@
+import type { TaskError } from '../lifecycle/status.ts';
+import type { FullBatch } from './batch.ts';
+import { isGate, nextOf, type PipelineDefinition, type StageDefinition } from './definition.ts';
+
+/** What became of a batch, as run_settle takes it. */
+export interface Outcome {
+  batch: string;
+  state: 'DONE' | 'FAILED' | 'CANCELLED';
+  error?: RunError;
+  items: {
+    id: string;
+    /** Of its work at this stage. */
+    state: 'DONE' | 'FAILED' | 'REJECTED' | 'WAITING';
+    /** Of the item itself. */
+    becomes: 'DONE' | 'FAILED' | 'REJECTED' | 'WAITING';
+    data?: unknown;
+    next?: string[];
+  }[];
+  outputs: { kind: string; data: unknown; origin: string[]; assets: string[]; next: string[] }[];
+  /** Items that an earlier stage does again. */
+  back?: { item: string; stage: string; note: string }[];
+}
+
+/** Why an item, or a run, FAILED. */
+export type RunError = Pick<TaskError, 'code' | 'message' | 'retryable'>;
+
+/** What a batch gave: new items, or the same ones, going on. */
+export interface Made {
+  data: unknown;
+  /** Ids of items of the batch. */
+  from: string[];
+  assets?: string[];
+}
+
+/** A batch that gave items. Those of its own that nothing was made from are done all the same; of a gate they go no further. */
+export function done(definition: PipelineDefinition, stage: StageDefinition, batch: FullBatch, made: Made[]): Outcome {
+  const next = nextOf(definition, stage);
+  const passed = next.length > 0 ? 'WAITING' : 'DONE';
+  if (!isGate(stage)) {
+    const kind = 'output' in stage ? stage.output : stage.input;
+    return {
+      batch: batch.id,
+      state: 'DONE',
+      items: batch.items.map(({ id }) => ({ id, state: 'DONE', becomes: 'DONE' })),
+      outputs: made.map(({ data, from, assets = [] }) => ({ kind, data, origin: from, assets, next })),
+    };
+  }
+  const byItem = new Map(made.flatMap((each) => each.from.map((id) => [id, each] as const)));
+  return {
+    batch: batch.id,
+    state: 'DONE',
+    items: batch.items.map(({ id }) => {
+      const goesOn = byItem.get(id);
+      if (!goesOn) return { id, state: 'REJECTED', becomes: 'REJECTED' };
+      return { id, state: 'DONE', becomes: passed, data: goesOn.data, next };
+    }),
+    outputs: [],
+  };
+}
+
+/** A batch whose items all failed. */
+export function failed(batch: FullBatch, error: RunError): Outcome {
+  const items = batch.items.map(({ id }) => ({ id, state: 'FAILED' as const, becomes: 'FAILED' as const }));
+  return { batch: batch.id, state: 'FAILED', error, items, outputs: [] };
+}
+
+/** A batch that is given up: its items wait again. */
+export function givenBack(batch: FullBatch): Outcome {
+  const items = batch.items.map(({ id }) => ({ id, state: 'WAITING' as const, becomes: 'WAITING' as const }));
+  return { batch: batch.id, state: 'CANCELLED', items, outputs: [] };
+}

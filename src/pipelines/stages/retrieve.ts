@@ -1,0 +1,46 @@
+import { searchKnowledge } from '../../knowledge/search.ts';
+import { type FullBatch, scopeOf } from '../batch.ts';
+import type { RetrieveStage, TasksStage } from '../definition.ts';
+import { done, givenBack, type Outcome } from '../outcome.ts';
+import type { KeptPassage } from '../passage.ts';
+import { fill } from '../template.ts';
+import type { StageKind, Turn } from './stage.ts';
+
+const longestQuery = 2_000;
+
+/** What the project knows of an item: kept with the item, for the stages after it. */
+export const retrieveKind: StageKind<RetrieveStage> = {
+  async begin(turn, stage, batches) {
+    const outcomes: Outcome[] = [];
+    for (const batch of batches) {
+      const passages = await retrieve(turn, stage, batch);
+      const made = batch.items.map(({ id, data }) => ({ data: { ...(data as object), passages }, from: [id] }));
+      outcomes.push(done(turn.definition, stage, batch, made));
+    }
+    return { begun: [], outcomes };
+  },
+  collect: async (_turn, _stage, batches) => batches.map(() => null),
+  abandon: async (_turn, batches) => batches.map(givenBack),
+};
+
+/** Looks up what a stage asks for, with a batch's items filled in. */
+export async function retrieve(
+  { core, run }: Turn,
+  how: NonNullable<TasksStage['retrieve']>,
+  batch: FullBatch,
+): Promise<KeptPassage[]> {
+  const query = String(fill(how.query, scopeOf(batch, run.input)) ?? '').slice(0, longestQuery);
+  if (!query.trim()) return [];
+  const { first, category, tags } = how;
+  const found = await searchKnowledge(core, run, { query, first, category, tags });
+  return found.map(({ document, text, score, fullTextScore, trigramScore, semanticScore, weight }) => ({
+    documentId: document.id,
+    title: document.title,
+    text,
+    score,
+    fullTextScore,
+    trigramScore,
+    semanticScore,
+    weight,
+  }));
+}

@@ -1,0 +1,50 @@
+import { defineTransform } from '../../sdk/index.ts';
+
+/** Joined while the mean similarity of two clusters is at least this. */
+const defaultSimilarity = 0.4;
+const defaultSize = 8;
+
+/** Puts texts that mean much the same together. */
+export const clusterByMeaning = defineTransform({
+  name: 'cluster_by_meaning',
+  description:
+    'Puts items whose `parameters.field` (default: text) means much the same into one: { name, keywords }. `similarity` 0 to 1 (default 0.4) and `size`, the most of one (default 8).',
+  async apply(items, { embed, parameters, signal }) {
+    const { field = 'text', similarity = defaultSimilarity, size = defaultSize } = parameters;
+    const texts = items.map(({ data }) => String(data[field] ?? ''));
+    const vectors = await embed(texts);
+    signal.throwIfAborted();
+    return {
+      items: join(vectors, similarity, size).map((members) => {
+        const centre = members.toSorted((a, b) => nearness(vectors, members, b) - nearness(vectors, members, a))[0]!;
+        return {
+          data: { name: texts[centre]!, keywords: members.map((index) => texts[index]!) },
+          from: members.map((index) => items[index]!.id),
+        };
+      }),
+    };
+  },
+});
+
+/** Each joins the first cluster whose mean it is near enough to and that has room, the nearest first. */
+function join(vectors: number[][], similarity: number, size: number): number[][] {
+  const clusters: { members: number[]; sum: number[] }[] = [];
+  for (const [index, vector] of vectors.entries()) {
+    const [nearest] = clusters
+      .filter(({ members }) => members.length < size)
+      .map((cluster) => ({ cluster, near: dot(vector, cluster.sum) / length(cluster.sum) }))
+      .filter(({ near }) => near >= similarity)
+      .sort((a, b) => b.near - a.near);
+    if (!nearest) clusters.push({ members: [index], sum: [...vector] });
+    else {
+      nearest.cluster.members.push(index);
+      for (const [place, value] of vector.entries()) nearest.cluster.sum[place]! += value;
+    }
+  }
+  return clusters.map(({ members }) => members);
+}
+
+const dot = (a: number[], b: number[]): number => a.reduce((sum, value, place) => sum + value * b[place]!, 0);
+const length = (vector: number[]): number => Math.sqrt(dot(vector, vector)) || 1;
+const nearness = (vectors: number[][], members: number[], index: number): number =>
+  members.reduce((sum, other) => sum + dot(vectors[index]!, vectors[other]!), 0);
