@@ -49,6 +49,18 @@ export interface TaskEventFacts {
   task: { status: string; progress: number; currentStep: string | null };
 }
 
+export interface RunEventFacts {
+  seq: number;
+  kind: 'RunStatusChanged' | 'StageProgressed' | 'ItemFinished' | 'RunLogged';
+  status?: string;
+  reason?: string | null;
+  message?: string;
+  level?: string;
+  stage?: { key: string; status: string; waiting: number; running: number; done: number; failed: number };
+  stageKey?: string;
+  item?: { kind: string; state: string; data: any };
+}
+
 /** A client of our own API, as anybody could write it. @throws OutsideError, from each, when it cannot be reached. */
 export interface Client {
   /** @throws ClientError of graphql-request, with the answer, for errors of any kind. */
@@ -59,6 +71,8 @@ export interface Client {
   readTask(id: string): Promise<TaskFacts | null>;
   /** Every event of a task after `after` (default 0), each once and in order; ends with the task. Survives lost connections. */
   taskEvents(id: string, after?: number): AsyncIterableIterator<TaskEventFacts>;
+  /** The same of a run. */
+  runEvents(id: string, after?: number): AsyncIterableIterator<RunEventFacts>;
 }
 
 /** A refusal that is a member of a result union: `code` is stable, the message says what to change. */
@@ -82,6 +96,27 @@ export function createClient(options: { url: string; key: string }): Client {
     retryAttempts: reconnectAttempts,
     retry: (attempt) => wait(Math.min(100 * 2 ** attempt, longestReconnectWaitMs) * (0.5 + Math.random())),
   });
+  async function* follow<Event extends { seq: number }>(
+    query: string,
+    field: string,
+    id: string,
+    after: number,
+  ): AsyncIterableIterator<Event> {
+    // On a lost connection the client sends the same object again: kept at the last event, it goes on from there.
+    const variables = { id, after };
+    try {
+      for await (const { data, errors } of sse.iterate<{ [field: string]: Event }>({ query, variables })) {
+        if (errors?.length) throw new OutsideError(`watching ${id}: ${errors[0]!.message}`, { retryable: false });
+        const event = data?.[field];
+        if (!event || event.seq <= variables.after) continue;
+        variables.after = event.seq;
+        yield event;
+      }
+    } catch (error) {
+      if (!(error instanceof NetworkError)) throw error;
+      throw new OutsideError(`watching ${id}: ${error.message}`, { retryable: true, cause: error });
+    }
+  }
   return {
     request: (query, variables) => http.request(query, variables),
     async createTask(input) {
@@ -92,25 +127,8 @@ export function createClient(options: { url: string; key: string }): Client {
     async readTask(id) {
       return (await http.request<{ task: TaskFacts | null }>(taskQuery, { id })).task;
     },
-    async *taskEvents(id, after = 0) {
-      // On a lost connection the client sends the same object again: kept at the last event, it goes on from there.
-      const variables = { id, after };
-      try {
-        for await (const { data, errors } of sse.iterate<{ taskEvents: TaskEventFacts }>({
-          query: eventsQuery,
-          variables,
-        })) {
-          if (errors?.length) throw new OutsideError(`watching ${id}: ${errors[0]!.message}`, { retryable: false });
-          const event = data?.taskEvents;
-          if (!event || event.seq <= variables.after) continue;
-          variables.after = event.seq;
-          yield event;
-        }
-      } catch (error) {
-        if (!(error instanceof NetworkError)) throw error;
-        throw new OutsideError(`watching ${id}: ${error.message}`, { retryable: true, cause: error });
-      }
-    },
+    taskEvents: (id, after = 0) => follow<TaskEventFacts>(eventsQuery, 'taskEvents', id, after),
+    runEvents: (id, after = 0) => follow<RunEventFacts>(runEventsQuery, 'runEvents', id, after),
   };
 }
 
@@ -155,5 +173,16 @@ const eventsQuery = `subscription ($id: ID!, $after: Int) {
     kind: __typename
     ... on TaskLogged { level message }
     task { ... on BaseTask { status progress currentStep } }
+  }
+}`;
+
+const runEventsQuery = `subscription ($id: ID!, $after: Int) {
+  runEvents(id: $id, after: $after) {
+    seq
+    kind: __typename
+    ... on RunStatusChanged { status reason }
+    ... on StageProgressed { stage { key status waiting running done failed } }
+    ... on ItemFinished { stageKey item { kind state data } }
+    ... on RunLogged { level message }
   }
 }`;

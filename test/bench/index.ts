@@ -2,6 +2,8 @@ import { benchBreaker } from './breaker.ts';
 import { benchHandles } from './handles.ts';
 import { benchLatency } from './latency.ts';
 import { benchOverhead } from './overhead.ts';
+import { benchPipelines } from './pipelines.ts';
+import { benchRetrieval } from './retrieval.ts';
 import { benchStart } from './start.ts';
 import { benchSubmit } from './submit.ts';
 import { benchVendorFetch } from './vendor-fetch.ts';
@@ -14,7 +16,9 @@ const benches: { [name: string]: () => Promise<void> } = {
   handles: benchHandles,
   overhead: benchOverhead,
   breaker: benchBreaker,
+  retrieval: benchRetrieval,
   'vendor-fetch': benchVendorFetch,
+  pipelines: benchPipelines,
 };
 
 const chosen = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(benches);

@@ -46,7 +46,7 @@ export async function startBench(options: {
   await seedLanes(core);
   // What an earlier bench left queued would stand before this one's tasks.
   await core.db.sql(
-    'truncate task, task_event, attempt, idempotency_key, webhook_delivery, asset, circuit, provider_callback',
+    'truncate task, task_event, attempt, idempotency_key, webhook_delivery, asset, circuit, provider_callback, run, batch, work, item, stage_run, run_event, review',
   );
   await core.db.sql('update lane set concurrency = 50');
   await seedPrices(core);
