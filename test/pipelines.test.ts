@@ -18,7 +18,7 @@ import { createTestBed, eventually, type TestBed } from './kit.ts';
 let bed: TestBed;
 let scope: { accountId: string; projectId: string };
 
-async function open(workers = 1): Promise<void> {
+async function open(workers = 1, settings: { [name: string]: string } = {}): Promise<void> {
   bed = await createTestBed({
     worker: workers,
     environment: {
@@ -26,6 +26,7 @@ async function open(workers = 1): Promise<void> {
       ATELIER_LANE_CONCURRENCY: 'cpu_intensive=50',
       ATELIER_LEASE_SECONDS: '3',
       ATELIER_ALLOWED_HOSTS: '127.0.0.1',
+      ...settings,
     },
   });
   await setRoute(bed.core, 'generate_text', [{ provider: 'scripted', model: null }]);
@@ -215,6 +216,18 @@ describe('a run that is told to', () => {
       { waiting: 9 - made, running: 0, done: made },
     ]);
     await expect(cancelRun(bed.core, run, children)).resolves.toMatchObject({ status: 'CANCELLED' });
+  });
+});
+
+describe('a plugin', () => {
+  it('brings a pipeline and the function of its stage', async () => {
+    await open(1, { ATELIER_PLUGINS: './test/fixtures/acme-pipeline.mjs' });
+    await configure(bed.core, scope, 'acme_mirror');
+    await add(['abc'], 'acme_text');
+    expect(await ended(await start({ pipeline: 'acme_mirror' }))).toMatchObject({ status: 'COMPLETED', estimated: 0n });
+    expect((await items('acme_mirrored')).map(({ data }) => data)).toEqual([{ text: 'cba' }]);
+    const names = await bed.sql('select name, version, account_id from pipeline order by name');
+    expect(names).toContainEqual({ name: 'acme_mirror', version: 1, accountId: null });
   });
 });
 

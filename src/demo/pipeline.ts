@@ -75,7 +75,9 @@ const longestKey = 'image_prompts'.length;
 async function watch(client: Client, projectId: string, id: string, board: ProgressBoard): Promise<void> {
   const lines = new Map<string, ReturnType<ProgressBoard['add']>>();
   let isPaused = false;
-  for await (const { stage, status } of client.runEvents(id)) {
+  const whole = board.add('run');
+  for await (const { stage, status, reason } of client.runEvents(id)) {
+    if (status) whole.update(status === 'COMPLETED' ? 1 : 0, `${status}${reason ? `, ${reason}` : ''}`);
     if (stage) {
       const line = lines.get(stage.key) ?? board.add(stage.key);
       lines.set(stage.key, line);
