@@ -36,7 +36,10 @@ const drainMs = 10_000;
  */
 export async function startServer(core: Core): Promise<Server> {
   const schema = buildSchema(core.registry);
-  await seedPipelines(core);
+  await seedPipelines(core).catch((err) => {
+    if (err instanceof ConfigError) throw err;
+    core.log.warn({ err }, 'pipelines and agents were not kept; the next process that starts does it');
+  });
   const models = await openModels(core);
   const events = await openEvents(core);
   const runEvents = await openRunEvents(core);

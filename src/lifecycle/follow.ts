@@ -72,7 +72,9 @@ export function openFollowers<Event extends Numbered>(core: Core, source: EventS
     const byId = new Map<string, Event[]>();
     for (const row of rows) {
       const id = source.idOf(row);
-      byId.set(id, [...(byId.get(id) ?? []), row]);
+      const events = byId.get(id);
+      if (events) events.push(row);
+      else byId.set(id, [row]);
     }
     for (const [id, events] of byId) {
       const watch = watches.get(id);

@@ -44,8 +44,8 @@ async function work(turn: OpenTurn): Promise<Step> {
     }
   }
   if (!isOpen) return finish(turn, { status: 'COMPLETED' });
-  if (turn.run.status === 'RUNNING') await change(turn.core, turn.run, { status: 'WAITING_FOR_REVIEW' });
-  return {};
+  if (turn.run.status !== 'RUNNING') return {};
+  return (await change(turn.core, turn.run, { status: 'WAITING_FOR_REVIEW' })) ? {} : 'more';
 }
 
 /** Begins what a stage has room for. `full`: it has none. */
@@ -91,8 +91,7 @@ async function begin(turn: OpenTurn, { stage, status, live, waitMs }: Standing):
   // Written with the change: afterwards the run is not this worker's any more.
   const message = 'The hold of the run has too few credits for the next task; resumeRun adds what the rest needs.';
   const log = [{ level: 'WARN', message, stage: stage.key }];
-  await change(core, run, { status: 'PAUSED', reason: 'LOW_CREDITS', log, release: true });
-  return 'over';
+  return (await change(core, run, { status: 'PAUSED', reason: 'LOW_CREDITS', log, release: true })) ? 'over' : 'more';
 }
 
 /** Between items: what is begun ends first. Reviews can wait while the run is paused. */
@@ -149,7 +148,6 @@ async function abandon(turn: OpenTurn, live: LiveBatch[]): Promise<boolean> {
 async function finish(
   { core, run }: OpenTurn,
   end: { status: string; reason?: string | null; error?: { code: string; message: string; retryable: boolean } },
-): Promise<'over'> {
-  await change(core, run, { ...end, release: true });
-  return 'over';
+): Promise<Step> {
+  return (await change(core, run, { ...end, release: true })) ? 'over' : 'more';
 }

@@ -1,6 +1,7 @@
 import type { Core } from '../core.ts';
 import type { Batch, PipelineConfiguration, Run, StageRun } from '../db.ts';
 import { toId } from '../id.ts';
+import { storable } from '../lifecycle/storable.ts';
 import { readBatches } from './batch.ts';
 import { type PipelineVersion, pipelineOf } from './catalog.ts';
 import { settingsOf, stagesOf } from './configuration.ts';
@@ -45,6 +46,7 @@ export type Step = 'more' | 'over' | { waitMs?: number };
 
 /** A change of a run by its worker; see run_turn in the migrations. */
 export interface Change {
+  /** From the status that the worker has read, and from no other. */
   status?: string;
   reason?: string | null;
   error?: { code: string; message: string; retryable: boolean };
@@ -54,10 +56,23 @@ export interface Change {
   release?: boolean;
 }
 
-/** Writes a change, unless the run is another's by now. */
-export async function change(core: Core, run: Pick<Run, 'id' | 'fence'>, what: Change): Promise<void> {
-  await core.db.sql('select id from run_turn($1, $2, $3)', [run.id, run.fence, JSON.stringify(what)], 'run_turn');
+/**
+ * Writes a change.
+ * @returns false when nothing was written: the run is another's by now, or somebody has told it something since it was read.
+ */
+export async function change(
+  core: Core,
+  run: Pick<Run, 'id' | 'fence'> & Partial<Pick<Run, 'status'>>,
+  what: Change,
+): Promise<boolean> {
+  const guarded = what.status === undefined ? what : { ...what, from: [run.status] };
+  const written = await core.db.sql(
+    'select id from run_turn($1, $2, $3)',
+    [run.id, run.fence, JSON.stringify(guarded)],
+    'run_turn',
+  );
   core.bus.wake(runEventsChannel, { runId: run.id });
+  return written.length > 0;
 }
 
 /**
@@ -121,13 +136,14 @@ async function takeTurn(
     const turn = await openTurn(core, run, pipeline, {
       signal,
       log: (level, message, stage) =>
-        lines.push({ level, message: message.slice(0, longestLine), stage: stage ?? null }),
+        lines.push({ level, message: storable(message.slice(0, longestLine)), stage: stage ?? null }),
     });
     const next = (await settleDue(turn)) ? 'more' : await step(turn);
     if (lines.length > 0) await change(core, run, { log: lines });
     if (next === 'over') return;
     if (next === 'more') continue;
-    return change(core, run, { dueMs: next.waitMs, release: true });
+    await change(core, run, { dueMs: next.waitMs, release: true });
+    return;
   }
   await change(core, { id, fence }, { dueMs: 0, release: true });
 }

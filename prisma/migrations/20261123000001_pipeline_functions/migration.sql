@@ -206,7 +206,7 @@ BEGIN
   -- One that ends this very moment is waited for: its end looks for the batch.
   PERFORM FROM task WHERE id IN (SELECT (e->>'task')::uuid FROM jsonb_array_elements(p) e) ORDER BY id FOR SHARE;
   UPDATE batch b SET state = 'RUNNING', task_id = s.task, agent = s.agent, passages = s.passages,
-    due_at = CASE WHEN t.status IN ('COMPLETED', 'FAILED', 'CANCELLED', 'EXPIRED') THEN clock_timestamp() ELSE coalesce(b.due_at, s."dueAt") END
+    due_at = CASE WHEN t.status IN ('COMPLETED', 'FAILED', 'CANCELLED', 'EXPIRED') OR (t.id IS NULL AND s.task IS NOT NULL) THEN clock_timestamp() ELSE coalesce(b.due_at, s."dueAt") END
   FROM jsonb_to_recordset(p) AS s(batch uuid, task uuid, agent jsonb, passages jsonb, "dueAt" timestamptz) LEFT JOIN task t ON t.id = s.task
   WHERE b.id = s.batch AND b.run_id = p_run AND b.state = 'STARTING';
 END $$;

@@ -1,7 +1,7 @@
 import { searchKnowledge } from '../../knowledge/search.ts';
 import { type FullBatch, scopeOf } from '../batch.ts';
 import type { RetrieveStage, TasksStage } from '../definition.ts';
-import { done, givenBack, type Outcome } from '../outcome.ts';
+import { done, failed, givenBack, type Outcome } from '../outcome.ts';
 import type { KeptPassage } from '../passage.ts';
 import { fill } from '../template.ts';
 import type { StageKind, Turn } from './stage.ts';
@@ -13,9 +13,14 @@ export const retrieveKind: StageKind<RetrieveStage> = {
   async begin(turn, stage, batches) {
     const outcomes: Outcome[] = [];
     for (const batch of batches) {
-      const passages = await retrieve(turn, stage, batch);
-      const made = batch.items.map(({ id, data }) => ({ data: { ...(data as object), passages }, from: [id] }));
-      outcomes.push(done(turn.definition, stage, batch, made));
+      try {
+        const passages = await retrieve(turn, stage, batch);
+        const made = batch.items.map(({ id, data }) => ({ data: { ...(data as object), passages }, from: [id] }));
+        outcomes.push(done(turn.definition, stage, batch, made));
+      } catch (error) {
+        if (!(error instanceof RangeError)) throw error;
+        outcomes.push(failed(batch, { code: 'INPUT_TOO_LARGE', message: error.message, retryable: false }));
+      }
     }
     return { begun: [], outcomes };
   },
