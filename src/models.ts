@@ -1,10 +1,12 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Log } from './log.ts';
+import { createLimits } from './outbound/limit.ts';
 import { redacted } from './redact.ts';
 import { type LoadedAdapter, type Registry, setModels } from './registry.ts';
 import { openTimer } from './timer.ts';
 import type { Vendors } from './vendor.ts';
 
+const limits = createLimits();
 const intervalMs = 600_000;
 const askedForMs = 10_000;
 /** A start does not wait longer for vendors; their models come when they come. */
@@ -48,13 +50,16 @@ async function ask(
 ): Promise<void> {
   const { adapter, credentials } = loaded;
   if (typeof adapter.models !== 'function') return;
+  const limit = limits.open([closing]);
   try {
-    const signal = AbortSignal.any([closing, AbortSignal.timeout(askedForMs)]);
-    const context = vendors.open(loaded, credentials[0]!, { signal });
+    limit.expireIn(askedForMs);
+    const context = vendors.open(loaded, credentials[0]!, { signal: limit.signal });
     setModels(registry, loaded, await adapter.models(context));
   } catch (error) {
     if (closing.aborted) return;
     const why = credentials.reduce((text, { secrets }) => redacted(secrets)(text), String(error));
     log.warn({ provider: adapter.name }, `the models of ${adapter.name} are not known, it is asked again: ${why}`);
+  } finally {
+    limit.release();
   }
 }

@@ -3,6 +3,7 @@ import { OutsideError } from './errors.ts';
 import { addressRefusal } from './outbound/address.ts';
 import { guardedAgent, systemLookup } from './outbound/connect.ts';
 import { describe, exchange, follow, type Hop, isRedirect, type OutboundResponse } from './outbound/exchange.ts';
+import { createLimits } from './outbound/limit.ts';
 import { hostnameOf, hostTest, portOf } from './sdk/hosts.ts';
 
 export type { OutboundResponse } from './outbound/exchange.ts';
@@ -42,6 +43,7 @@ export interface OutboundOptions {
  */
 export function createOutbound(options: { allowedHosts: string[]; lookup?: LookupFunction }): Outbound {
   const allows = hostTest(options.allowedHosts);
+  const limits = createLimits();
   const agent = guardedAgent({ allows, lookup: options.lookup ?? systemLookup });
 
   const refuses = (text: string): string | null => {
@@ -60,7 +62,10 @@ export function createOutbound(options: { allowedHosts: string[]; lookup?: Looku
   return {
     refuses,
     async fetch(url, given) {
-      const signal = AbortSignal.any([AbortSignal.timeout(given.timeoutMs), ...(given.signal ? [given.signal] : [])]);
+      // Not released: it also ends a body that is still being read, and is gone when its time is over.
+      const limit = limits.open(given.signal ? [given.signal] : []);
+      limit.expireIn(given.timeoutMs);
+      const { signal } = limit;
       let hop: Hop = {
         url,
         method: given.method ?? 'GET',
@@ -78,6 +83,9 @@ export function createOutbound(options: { allowedHosts: string[]; lookup?: Looku
         hop = follow(hop, response);
       }
     },
-    close: () => agent.close(),
+    close() {
+      limits.close();
+      return agent.close();
+    },
   };
 }

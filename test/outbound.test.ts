@@ -1,5 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, LookupFunction } from 'node:net';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { addressRefusal } from '../src/outbound/address.ts';
@@ -288,6 +290,15 @@ describe('requests', () => {
       message: expect.stringContaining('timed out'),
     });
     expect(Date.now() - started).toBeLessThan(1_500);
+  });
+  it('gives up at its time limit also when memory is tidied up meanwhile', async () => {
+    setFlagsFromString('--expose-gc');
+    const tidyUp = runInNewContext('gc') as () => void;
+    const tidying = setInterval(tidyUp, 20);
+    const { signal } = new AbortController();
+    await expect(get('/hang', { timeoutMs: 300, signal }))
+      .rejects.toThrow('timed out')
+      .finally(() => clearInterval(tidying));
   });
   it('reports a body that breaks off', async () => {
     await expect(get('/cut').then((response) => response.text())).rejects.toMatchObject({

@@ -21,7 +21,8 @@ const longestTimerMs = 2 ** 31 - 1;
 
 /**
  * In place of AbortSignal.any and AbortSignal.timeout: the first leaves something in the caller's signal for every request that is made under
- * it, and the second keeps its timer to the end when the request is long over.
+ * it, the second keeps its timer to the end when the request is long over, and in Node 20 the two together may never abort: the timeout is
+ * collected as garbage.
  */
 export function createLimits(): Limits {
   const open = new Set<AbortController>();
