@@ -47,10 +47,11 @@ export async function openEvents(core: Core): Promise<Events> {
 
 const sourceOf = ({ db }: Core): EventSource<TaskEvent> => ({
   what: 'tasks',
-  readNew: (ids, after) =>
+  readNew: (ids, after, limit) =>
     db.sql<TaskEvent>(
-      `select e.* from unnest($1::uuid[], $2::int[]) as w(id, seq) join task_event e on e.task_id = w.id and e.seq > w.seq order by e.task_id, e.seq`,
-      [ids, after],
+      `select e.* from unnest($1::uuid[], $2::int[]) as w(id, seq)
+       cross join lateral (select * from task_event where task_id = w.id and seq > w.seq order by seq limit $3) e order by e.task_id, e.seq`,
+      [ids, after, limit],
       'events_new',
     ),
   readOwn: (id, after, limit) =>

@@ -9,8 +9,8 @@ interface Numbered {
 export interface EventSource<Event extends Numbered> {
   /** For the log, as `tasks`. */
   what: string;
-  /** The events of each id behind the seq at the same place in `after`, in the order of seq. */
-  readNew(ids: string[], after: number[]): Promise<Event[]>;
+  /** The events of each id behind the seq at the same place in `after`, at most `limit` of each, in the order of seq. */
+  readNew(ids: string[], after: number[], limit: number): Promise<Event[]>;
   /** The events of one with seq > after, in the order of seq. */
   readOwn(id: string, after: number, limit: number): Promise<Event[]>;
   /** Where each stands; those that are gone are left out. hasEnded: no event will follow its newest one. */
@@ -36,15 +36,21 @@ const maxBuffered = 200;
 const checkMs = 5_000;
 const checkWithoutRedisMs = 1_000;
 
-interface Watch<Event> {
-  /** The newest seq that was handed to the subscribers. */
-  seq: number;
-  subscribers: Set<(events: Event[] | null) => void>;
+interface Subscriber<Event> {
+  /** null: the thing is gone. */
+  push(events: Event[] | null): void;
+  /** The newest seq that it has; none while it is behind and reads by itself. */
+  seq(): number | undefined;
+}
+
+/** From where on new events are read: where the last of those that wait for them is. Nothing is, while nobody does. */
+function newestOf(subscribers: Iterable<Subscriber<never>>): number {
+  return Math.min(...[...subscribers].map((each) => each.seq() ?? Number.POSITIVE_INFINITY));
 }
 
 /** Hands new events to whoever follows: however many follow a thing, its events are read once. Nothing is missed and nothing comes twice. */
 export function openFollowers<Event extends Numbered>(core: Core, source: EventSource<Event>): Followers<Event> {
-  const watches = new Map<string, Watch<Event>>();
+  const watches = new Map<string, Set<Subscriber<Event>>>();
   const dirty = new Set<string>();
   let reading = false;
   let closed = false;
@@ -64,10 +70,14 @@ export function openFollowers<Event extends Numbered>(core: Core, source: EventS
       reading = false;
     }
   }
-  async function readNew(ids: string[]): Promise<void> {
+  async function readNew(watched: string[]): Promise<void> {
+    const after = new Map(watched.map((id) => [id, newestOf(watches.get(id)!)]));
+    const ids = watched.filter((id) => after.get(id)! < Number.POSITIVE_INFINITY);
+    if (ids.length === 0) return;
     const rows = await source.readNew(
       ids,
-      ids.map((id) => watches.get(id)!.seq),
+      ids.map((id) => after.get(id)!),
+      pageSize,
     );
     const byId = new Map<string, Event[]>();
     for (const row of rows) {
@@ -77,15 +87,13 @@ export function openFollowers<Event extends Numbered>(core: Core, source: EventS
       else byId.set(id, [row]);
     }
     for (const [id, events] of byId) {
-      const watch = watches.get(id);
-      if (!watch) continue;
-      watch.seq = events.at(-1)!.seq;
-      for (const push of watch.subscribers) push(events);
+      for (const { push } of watches.get(id) ?? []) push(events);
+      if (events.length === pageSize) dirty.add(id);
     }
   }
   function touch(id: string, seq = Number.POSITIVE_INFINITY): void {
-    const watch = watches.get(id);
-    if (!watch || seq <= watch.seq) return;
+    const subscribers = watches.get(id);
+    if (!subscribers || seq <= newestOf(subscribers)) return;
     dirty.add(id);
     void readDirty();
   }
@@ -97,7 +105,7 @@ export function openFollowers<Event extends Numbered>(core: Core, source: EventS
     for (const id of ids) {
       const seq = present.get(id);
       if (seq !== undefined) touch(id, seq);
-      else for (const push of watches.get(id)?.subscribers ?? []) push(null);
+      else for (const { push } of watches.get(id) ?? []) push(null);
     }
   }
   let timer: NodeJS.Timeout;
@@ -119,42 +127,36 @@ export function openFollowers<Event extends Numbered>(core: Core, source: EventS
     let behind = true;
     let ended = false;
     let wake: (() => void) | undefined;
-    const push = (events: Event[] | null) => {
-      if (events === null) ended = true;
-      else if (behind || buffer.length + events.length > maxBuffered) {
-        behind = true;
-        buffer = [];
-      } else buffer.push(...events);
-      wake?.();
+    const subscriber: Subscriber<Event> = {
+      seq: () => (behind ? undefined : (buffer.at(-1)?.seq ?? last)),
+      push(events) {
+        if (events === null) ended = true;
+        else if (behind || buffer.length + events.length > maxBuffered) behind = true;
+        else buffer.push(...events.filter(({ seq }) => seq > subscriber.seq()!));
+        wake?.();
+      },
     };
-    // Listens before it reads: what is committed in between is in one of the two.
-    const watch = watches.get(id) ?? { seq: after, subscribers: new Set() };
-    // What one subscriber has no use for, another may wait for.
-    watch.seq = Math.min(watch.seq, after);
-    watches.set(id, watch);
-    watch.subscribers.add(push);
+    const subscribers = watches.get(id) ?? new Set();
+    watches.set(id, subscribers);
+    subscribers.add(subscriber);
 
     async function readOwn(): Promise<void> {
+      behind = true;
+      buffer = await source.readOwn(id, last, pageSize);
+      if (buffer.length === pageSize) return;
       behind = false;
-      const rows = await source.readOwn(id, last, pageSize);
-      if (rows.length > 0) {
-        behind = rows.length === pageSize;
-        buffer = [...rows, ...buffer.filter((event) => event.seq > rows.at(-1)!.seq)];
-        return;
-      }
+      // What was committed since it read.
+      touch(id);
+      if (buffer.length > 0) return;
       const [standing] = await source.readStanding([id]);
       if (!standing || (standing.hasEnded && standing.lastSeq <= last)) ended = true;
-      else if (standing.lastSeq > last) behind = true;
       // Behind its newest event there is nothing to wait for: he gets what comes next.
-      else {
-        last = standing.lastSeq;
-        watch.seq = Math.min(watch.seq, last);
-      }
+      else if (buffer.length === 0) last = Math.min(last, standing.lastSeq);
     }
     function leave(): void {
       ended = true;
-      watch.subscribers.delete(push);
-      if (watch.subscribers.size === 0 && watches.get(id) === watch) watches.delete(id);
+      subscribers.delete(subscriber);
+      if (subscribers.size === 0 && watches.get(id) === subscribers) watches.delete(id);
       wake?.();
     }
     return {
@@ -202,7 +204,7 @@ export function openFollowers<Event extends Numbered>(core: Core, source: EventS
     close() {
       closed = true;
       clearTimeout(timer);
-      for (const watch of watches.values()) for (const push of [...watch.subscribers]) push(null);
+      for (const subscribers of watches.values()) for (const { push } of [...subscribers]) push(null);
     },
   };
 }

@@ -30,10 +30,11 @@ export async function openRunEvents(core: Core): Promise<RunEvents> {
 
 const sourceOf = ({ db }: Core): EventSource<RunEvent> => ({
   what: 'runs',
-  readNew: (ids, after) =>
+  readNew: (ids, after, limit) =>
     db.sql<RunEvent>(
-      'select e.* from unnest($1::uuid[], $2::int[]) as w(id, seq) join run_event e on e.run_id = w.id and e.seq > w.seq order by e.run_id, e.seq',
-      [ids, after],
+      `select e.* from unnest($1::uuid[], $2::int[]) as w(id, seq)
+       cross join lateral (select * from run_event where run_id = w.id and seq > w.seq order by seq limit $3) e order by e.run_id, e.seq`,
+      [ids, after, limit],
       'run_events_new',
     ),
   readOwn: (id, after, limit) =>
