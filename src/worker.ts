@@ -16,7 +16,7 @@ import { sweepAssets } from './lifecycle/sweep-assets.ts';
 import { drawnChannel } from './lifecycle/wake.ts';
 import { workerMetrics } from './metrics.ts';
 import { openModels } from './models.ts';
-import { advanceDue } from './pipelines/advance.ts';
+import { openRuns } from './pipelines/advance.ts';
 import { startDue } from './pipelines/schedule.ts';
 import { seedPipelines } from './pipelines/seed.ts';
 import { runsChannel } from './pipelines/wake.ts';
@@ -95,8 +95,8 @@ export async function startWorker(core: Core): Promise<Worker> {
   const counted = openLooks(() => polls.wake());
   const polls = openTimer(core.log, 'poll', pollMs, async () => (await pollDue(core, leases, uuid, counted, told)) > 0);
   const webhooks = openTimer(core.log, 'webhooks', webhooksMs, () => deliveries.deliverDue({ limit: webhooksBatch }));
-  const turns = new AbortController();
-  const runs = openTimer(core.log, 'runs', runsMs, async () => (await advanceDue(core, runsAtOnce, turns.signal)) > 0);
+  const turns = openRuns(core, runsAtOnce, () => runs.wake());
+  const runs = openTimer(core.log, 'runs', runsMs, turns.take);
   const timers = [
     runs,
     openTimer(core.log, 'schedules', schedulesMs, () => startDue(core)),
@@ -125,9 +125,8 @@ export async function startWorker(core: Core): Promise<Worker> {
 
   async function close(): Promise<void> {
     closing = true;
-    turns.abort();
     for (const silence of silences) silence();
-    await Promise.all([dispatch.close(), ...timers.map((timer) => timer.close())]);
+    await Promise.all([dispatch.close(), turns.close(), ...timers.map((timer) => timer.close())]);
     await queues.close();
     // What any process can go on with, and what can start again for nothing, is handed back; a paid call is waited for.
     leases.handBack();

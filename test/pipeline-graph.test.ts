@@ -3,7 +3,7 @@ import { fromId, toId } from '../src/id.ts';
 import { changeCredits } from '../src/lifecycle/credits.ts';
 import { setPrice } from '../src/lifecycle/prices.ts';
 import { setRoute } from '../src/lifecycle/routes.ts';
-import { readBatches } from '../src/pipelines/batch.ts';
+import { readBatches, writeBegun } from '../src/pipelines/batch.ts';
 import { kindOf } from '../src/pipelines/stages/index.ts';
 import { createTestBed, eventually, type TestBed } from './kit.ts';
 
@@ -185,6 +185,31 @@ describe('pipelines', () => {
       ['definition', 'stages', '1', 'task'],
       /did you mean poem\?/,
     ],
+    [
+      'a name in the data that is none',
+      poems('bad', stage('titles', 'poem', 'title', { data: { text: '{{reslt.text}}' } })),
+      ['definition', 'stages', '1', 'data'],
+      /did you mean result\?/,
+    ],
+    [
+      'a result before there is one',
+      poems('bad', stage('titles', 'poem', 'title', { task: { prompt: '{{result.text}}' } })),
+      ['definition', 'stages', '1', 'task'],
+      /\{\{result\}\} is unknown here/,
+    ],
+    [
+      'a name in what is looked up',
+      poems('bad', stage('titles', 'poem', 'title', { retrieve: { query: '{{pome.text}}' } })),
+      ['definition', 'stages', '1', 'retrieve'],
+      /did you mean poem\?/,
+    ],
+    [
+      'a review of several at once',
+      poems('bad', { ...gate, batchSize: 2 }),
+      ['definition', 'stages', '1'],
+      /batchSize/,
+    ],
+    ['half a character', poems('bad', { ...gate, title: '\ud800' }), ['definition'], /Unicode/],
     [
       'a batch size of 0',
       poems('bad', stage('titles', 'poem', 'title', { batchSize: 0 })),
@@ -383,7 +408,9 @@ describe('agents', () => {
       [{ provider: 'nobody' }, 'provider'],
       [{ model: 'script-1' }, 'model'],
       [{ provider: 'scripted', model: 'nothing' }, 'model'],
-      [{ parameters: { nonsense: 1 } }, 'parameters'],
+      [{ parameters: { nonsense: 1 } }, 'parameters.nonsense'],
+      [{ parameters: { maxTokens: 'many' } }, 'parameters.maxTokens'],
+      [{ parameters: { stop: ['\ud800'] } }, 'parameters'],
       [{ responseSchema: [] }, 'responseSchema'],
       [{ responseSchema: { title: 'a\0' } }, 'responseSchema'],
     ] as const) {
@@ -519,6 +546,16 @@ describe('a run', () => {
     });
   });
 
+  it('and its items take no text that cannot be kept, and the name of one that can', async () => {
+    await setUp('texts');
+    for (const text of ['\ud800', 'a\0']) {
+      expect(await add([{ text }])).toMatchObject({ __typename: 'ValidationError' });
+      expect(await add([{ [text]: 1 }])).toMatchObject({ __typename: 'ValidationError' });
+      expect(await start({ pipeline: 'texts', input: { text } })).toMatchObject({ __typename: 'ValidationError' });
+    }
+    expect(await add([{ text: '\\u0000' }])).toMatchObject({ added: 1 });
+  });
+
   it('is one at a time, and the same for the same key', async () => {
     await setUp('single');
     await add([{ text: 'slow', options: { durationMs: 60_000 } }]);
@@ -611,7 +648,7 @@ describe('a run', () => {
     expect((await command('cancelRun', run.id, ', children: CANCEL')).run.status).toBe('CANCELLING');
     expect(await command('resumeRun', run.id)).toMatchObject({ __typename: 'ConflictError' });
     const end = await reaches(run.id, 'CANCELLED');
-    expect(end).toMatchObject({ creditsHeld: 0, stages: [{ status: 'FAILED', partial: true }] });
+    expect(end).toMatchObject({ creditsHeld: 0, stages: [{ status: 'COMPLETED', partial: true }] });
     expect((await command('cancelRun', run.id)).run.status).toBe('CANCELLED');
     for (const name of ['pauseRun', 'resumeRun'])
       expect(await command(name, run.id)).toMatchObject({ __typename: 'ConflictError', code: 'RUN_STATUS' });
@@ -691,6 +728,7 @@ describe('a review', () => {
       ['EDIT', { edits: { text: '' } }],
       ['EDIT', { edits: { other: 1 } }],
       ['EDIT', { edits: { text: 'a\0' } }],
+      ['EDIT', { edits: { text: 'a\ud800' } }],
       ['APPROVE', { edits: { text: 'x' } }],
       ['APPROVE', { note: 'x'.repeat(1_001) }],
     ] as const)
@@ -712,6 +750,26 @@ describe('a review', () => {
     });
   });
 
+  it('shows what its form names, and keeps what is not edited', async () => {
+    const form = {
+      type: 'object',
+      properties: { text: { type: 'string' }, mood: { enum: ['sad', 'glad'] } },
+      required: ['text'],
+    };
+    await setUp('moods', { ...gate, form });
+    await add([{ text: 'a' }]);
+    const { run } = await start({ pipeline: 'moods' });
+    const [review] = await waiting(1);
+    const refused = await decide(review.id, 'EDIT', { edits: { mood: 'bad', colour: 'red' } });
+    expect(refused.issues.map(({ path }: any) => path.join('.'))).toEqual(['edits.colour', 'edits.mood']);
+    expect(await decide(review.id, 'EDIT', { edits: { mood: 'glad' } })).toMatchObject({ review: { id: review.id } });
+    await reaches(run.id, 'COMPLETED');
+    const { nodes } = await ask('query ($p: ID!) { items(projectId: $p, kind: "poem") { nodes { data } } }', {
+      p: projectId,
+    });
+    expect(nodes).toEqual([{ data: { text: 'poem of a', mood: 'glad' } }]);
+  });
+
   it('decided before its batch is under way is not lost, and given up it is decided no more', async () => {
     await setUp('given_up', gate);
     await add([{ text: 'a' }, { text: 'b' }]);
@@ -727,9 +785,9 @@ describe('a review', () => {
       [fromId('Review', first.id)],
     );
     await decide(first.id, 'APPROVE');
-    await bed.sql('select run_submitted($1, $2, $3)', [held!.id, held!.fence, JSON.stringify([{ batch: batch!.id }])]);
+    await writeBegun(bed.core, held!, [{ batch: batch!.id, state: 'RUNNING' }]);
     const batches = await readBatches(bed.core, [batch!.id]);
-    expect(await kindOf({ kind: 'REVIEW' } as never).abandon({ core: bed.core } as never, batches)).toEqual([]);
+    expect(await kindOf({ kind: 'REVIEW' } as never).giveUp({ core: bed.core } as never, batches)).toEqual([]);
     await bed.sql('update run set lease_until = null where id = $1', [held!.id]);
     await eventually(async () => (await readRun(run.id)).stages[1].done === 1);
     await command('cancelRun', run.id);

@@ -1,81 +1,19 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
-import type { Item, Review, Run } from '../src/db.ts';
+import { describe, expect, it } from 'vitest';
+import type { Item, Review } from '../src/db.ts';
 import { toId } from '../src/id.ts';
 import { changeCredits } from '../src/lifecycle/credits.ts';
 import { setPrice } from '../src/lifecycle/prices.ts';
-import { setRoute } from '../src/lifecycle/routes.ts';
-import { createPipeline } from '../src/pipelines/catalog.ts';
 import { cancelRun, pauseRun, rerunFrom, resumeRun } from '../src/pipelines/command.ts';
 import { configure } from '../src/pipelines/configuration.ts';
-import { addItems } from '../src/pipelines/items.ts';
-import { type RunRequest, startRun } from '../src/pipelines/start.ts';
 import { runsChannel } from '../src/pipelines/wake.ts';
-import { createTestBed, eventually, type TestBed } from './kit.ts';
+import { eventually } from './kit.ts';
+import { pipelineKit, text, words } from './pipeline-kit.ts';
 
-let bed: TestBed;
-let scope: { accountId: string; projectId: string };
-
-async function open(workers = 1, settings: { [name: string]: string } = {}): Promise<void> {
-  bed = await createTestBed({
-    worker: workers,
-    environment: {
-      ATELIER_ADAPTER_SCRIPTED: '{"enabled":true}',
-      ATELIER_LANE_CONCURRENCY: 'cpu_intensive=50',
-      ATELIER_LEASE_SECONDS: '3',
-      ATELIER_ALLOWED_HOSTS: '127.0.0.1',
-      ...settings,
-    },
-  });
-  await setRoute(bed.core, 'generate_text', [{ provider: 'scripted', model: null }]);
-  const [project] = await bed.sql<{ id: string }>('select id from project where account_id = $1', [bed.account.uuid]);
-  scope = { accountId: bed.account.uuid, projectId: project!.id };
-}
-afterEach(async () => {
-  // Whatever became of it: nothing of a run's hold is left over.
-  const open = await bed.sql(
-    `select r.status, sum(l.held_change)::int from run r join ledger_entry l on l.run_id = r.id where r.completed_at is not null
-       and not exists (select from task t where t.hold_id = r.hold_id and t.completed_at is null) group by 1, r.id having sum(l.held_change) <> 0`,
-  );
-  await bed.close();
-  expect(open).toEqual([]);
-});
-
-const text = (key: string, input: string, output: string, more: object = {}) => ({
-  key,
-  title: key,
-  kind: 'TASKS',
-  input,
-  output,
-  taskType: 'generate_text',
-  task: { prompt: `${output} of {{${input}.text}}`, maxTokens: 50, options: '{{item.options}}' },
-  data: { text: `${output} of {{${input}.text}}` },
-  ...more,
-});
-
-async function define(stages: object[], name = 'poems'): Promise<void> {
-  await createPipeline(bed.core, scope.accountId, { name, title: name, stages });
-  await configure(bed.core, scope, name);
-}
-const add = (items: unknown[], kind = 'word') => addItems(bed.core, scope, kind, items);
-const words = (count: number, more: object = {}) =>
-  Array.from({ length: count }, (_, index) => ({ text: `word ${index}`, ...more }));
-const start = (more: Partial<RunRequest> = {}) =>
-  startRun(bed.core, scope, { pipeline: 'poems', trigger: 'MANUAL', ...more });
-const read = async ({ id }: Run): Promise<Run> => (await bed.sql<Run>('select * from run where id = $1', [id]))[0]!;
-const reaches = (run: Run, ...statuses: string[]): Promise<Run> =>
-  eventually(async () => {
-    const now = await read(run);
-    return statuses.includes(now.status) ? now : null;
-  }, 30_000);
-const ended = (run: Run) => reaches(run, 'COMPLETED', 'FAILED', 'CANCELLED');
-const items = (kind: string) => bed.sql<Item>('select * from item where kind = $1 order by id', [kind]);
-const tasks = async () => (await bed.sql<{ count: number }>('select count(*)::int from task'))[0]!.count;
-const stagesOf = ({ id }: Run) =>
-  bed.sql('select key, status, done, failed, running from stage_run where run_id = $1 order by position', [id]);
-const configured = (set: string) => bed.sql(`update pipeline_configuration set ${set}`);
+const kit = pipelineKit();
+const { open, define, add, start, reaches, ended, items, tasks, stagesOf, configured } = kit;
 
 describe('a run', () => {
   it('takes each item through each stage once, and says where each came from', async () => {
@@ -89,13 +27,15 @@ describe('a run', () => {
       expect(all.map(({ state }) => state)).toEqual(Array(30).fill('DONE'));
     }
     const [title] = await items('title');
-    const [poem] = await bed.sql<Item>('select * from item where id = $1', [title!.origin[0]]);
+    const [poem] = await kit.bed.sql<Item>('select * from item where id = $1', [title!.origin[0]]);
     expect(title!.data).toEqual({ text: `title of ${(poem!.data as any).text}` });
     expect(await tasks()).toBe(60);
     expect(await stagesOf(run)).toEqual(
       ['poems', 'titles'].map((key) => ({ key, status: 'COMPLETED', done: 30, failed: 0, running: 0 })),
     );
-    const events = await bed.sql<{ seq: number }>('select seq from run_event where run_id = $1 order by seq', [run.id]);
+    const events = await kit.bed.sql<{ seq: number }>('select seq from run_event where run_id = $1 order by seq', [
+      run.id,
+    ]);
     expect(events.map(({ seq }) => seq)).toEqual(events.map((_, index) => index + 1));
     expect(events.at(-1)!.seq).toBe(run.lastSeq);
     // Again, there is nothing left to do, and nothing to pay.
@@ -142,22 +82,22 @@ describe('what fails', () => {
     const run = await ended(await start());
     expect(run).toMatchObject({ status: 'COMPLETED', failures: 1 });
     expect(await stagesOf(run)).toMatchObject([{ done: 4, failed: 1 }, { done: 4 }]);
-    expect(await bed.sql(`select error->>'code' as code from batch where state = 'FAILED'`)).toEqual([
+    expect(await kit.bed.sql(`select error->>'code' as code from batch where state = 'FAILED'`)).toEqual([
       { code: 'SCRIPTED' },
     ]);
-    await bed.sql(`update item set data = '{"text": "good"}' where state = 'FAILED'`);
-    const again = await ended(await rerunFrom(bed.core, run, { stage: 'poems' }));
+    await kit.bed.sql(`update item set data = '{"text": "good"}' where state = 'FAILED'`);
+    const again = await ended(await rerunFrom(kit.bed.core, run, { stage: 'poems' }));
     expect(again).toMatchObject({ status: 'COMPLETED', fromStage: 'poems', estimated: 2n });
     expect(await tasks()).toBe(5 + 4 + 2);
     expect(await items('title')).toHaveLength(5);
-    expect(await bed.sql('select round, state from work where round > 1')).toEqual([{ round: 2, state: 'DONE' }]);
+    expect(await kit.bed.sql('select round, state from work where round > 1')).toEqual([{ round: 2, state: 'DONE' }]);
   });
 
   it('ends the run when it is too much', async () => {
     await open();
     await define([text('poems', 'word', 'poem')]);
     await configured('max_failures = 2');
-    await bed.sql(`update stage set max_parallel = 2`);
+    await kit.bed.sql(`update stage set max_parallel = 2`);
     await add(words(12, { options: { fail: {} } }));
     const run = await ended(await start());
     expect(run).toMatchObject({ status: 'FAILED', reason: 'TOO_MANY_FAILURES', error: { code: 'TOO_MANY_FAILURES' } });
@@ -170,7 +110,7 @@ describe('what fails', () => {
     await define([text('poems', 'word', 'poem', { each: 'json.poems' })]);
     await add(words(1));
     expect(await ended(await start())).toMatchObject({ status: 'COMPLETED', failures: 1 });
-    expect(await bed.sql(`select error->>'code' as code from batch`)).toEqual([{ code: 'NO_OUTPUT' }]);
+    expect(await kit.bed.sql(`select error->>'code' as code from batch`)).toEqual([{ code: 'NO_OUTPUT' }]);
   });
 });
 
@@ -178,23 +118,23 @@ describe('a run that is told to', () => {
   it('pause ends what is begun and begins nothing more; resumed twice at once it goes on where it was', async () => {
     await open();
     await define([text('poems', 'word', 'poem')]);
-    await bed.sql('update stage set max_parallel = 3');
+    await kit.bed.sql('update stage set max_parallel = 3');
     await add(words(9, { options: { durationMs: 300 } }));
     const run = await start();
     await eventually(async () => (await tasks()) === 3);
-    expect(await pauseRun(bed.core, run)).toMatchObject({ status: 'PAUSING' });
+    expect(await pauseRun(kit.bed.core, run)).toMatchObject({ status: 'PAUSING' });
     const paused = await reaches(run, 'PAUSED');
     expect(paused.pausedAt).not.toBeNull();
     expect(await tasks()).toBe(3);
     expect(await items('poem')).toHaveLength(3);
-    await expect(pauseRun(bed.core, run)).resolves.toMatchObject({ status: 'PAUSED' });
-    const both = await Promise.all([resumeRun(bed.core, paused), resumeRun(bed.core, paused)]);
+    await expect(pauseRun(kit.bed.core, run)).resolves.toMatchObject({ status: 'PAUSED' });
+    const both = await Promise.all([resumeRun(kit.bed.core, paused), resumeRun(kit.bed.core, paused)]);
     expect(both).toMatchObject([{ status: 'RUNNING' }, { status: 'RUNNING' }]);
     expect(await ended(run)).toMatchObject({ status: 'COMPLETED', pausedAt: null });
     expect(await tasks()).toBe(9);
-    await expect(pauseRun(bed.core, run)).rejects.toMatchObject({ code: 'RUN_STATUS' });
-    await expect(resumeRun(bed.core, run)).rejects.toMatchObject({ code: 'RUN_STATUS' });
-    await expect(cancelRun(bed.core, run, 'CANCEL')).rejects.toMatchObject({ code: 'RUN_STATUS' });
+    await expect(pauseRun(kit.bed.core, run)).rejects.toMatchObject({ code: 'RUN_STATUS' });
+    await expect(resumeRun(kit.bed.core, run)).rejects.toMatchObject({ code: 'RUN_STATUS' });
+    await expect(cancelRun(kit.bed.core, run, 'CANCEL')).rejects.toMatchObject({ code: 'RUN_STATUS' });
   });
 
   it.each([
@@ -203,30 +143,30 @@ describe('a run that is told to', () => {
   ] as const)('cancel, children %s, keeps what is made and lets the rest wait', async (children, status, made) => {
     await open();
     await define([text('poems', 'word', 'poem')]);
-    await bed.sql('update stage set max_parallel = 3');
+    await kit.bed.sql('update stage set max_parallel = 3');
     await add(words(9, { options: { durationMs: 1_500 } }));
     const run = await start();
     await eventually(async () => (await tasks()) === 3);
-    await pauseRun(bed.core, run);
-    expect(await cancelRun(bed.core, run, children)).toMatchObject({ status: 'CANCELLING' });
+    await pauseRun(kit.bed.core, run);
+    expect(await cancelRun(kit.bed.core, run, children)).toMatchObject({ status: 'CANCELLING' });
     expect(await ended(run)).toMatchObject({ status: 'CANCELLED', cancelledAt: expect.any(Date) });
-    expect(await bed.sql('select distinct status from task')).toEqual([{ status }]);
+    expect(await kit.bed.sql('select distinct status from task')).toEqual([{ status }]);
     expect(await items('poem')).toHaveLength(made);
-    expect(await bed.sql('select waiting, running, done from stage')).toEqual([
+    expect(await kit.bed.sql('select waiting, running, done from stage')).toEqual([
       { waiting: 9 - made, running: 0, done: made },
     ]);
-    await expect(cancelRun(bed.core, run, children)).resolves.toMatchObject({ status: 'CANCELLED' });
+    await expect(cancelRun(kit.bed.core, run, children)).resolves.toMatchObject({ status: 'CANCELLED' });
   });
 });
 
 describe('a plugin', () => {
   it('brings a pipeline and the function of its stage', async () => {
     await open(1, { ATELIER_PLUGINS: './test/fixtures/acme-pipeline.mjs' });
-    await configure(bed.core, scope, 'acme_mirror');
+    await configure(kit.bed.core, kit.scope, 'acme_mirror');
     await add(['abc'], 'acme_text');
     expect(await ended(await start({ pipeline: 'acme_mirror' }))).toMatchObject({ status: 'COMPLETED', estimated: 0n });
     expect((await items('acme_mirrored')).map(({ data }) => data)).toEqual([{ text: 'cba' }]);
-    const names = await bed.sql('select name, version, account_id from pipeline order by name');
+    const names = await kit.bed.sql('select name, version, account_id from pipeline order by name');
     expect(names).toContainEqual({ name: 'acme_mirror', version: 1, accountId: null });
   });
 });
@@ -269,8 +209,8 @@ describe('its credits', () => {
     await open();
     await define([text('poems', 'word', 'poem')]);
     await add(words(10));
-    await changeCredits(bed.core, {
-      accountId: scope.accountId,
+    await changeCredits(kit.bed.core, {
+      accountId: kit.scope.accountId,
       leg: 'ADJUST',
       change: -999_995,
       idempotencyKey: 'x',
@@ -280,33 +220,39 @@ describe('its credits', () => {
       code: 'INSUFFICIENT_CREDITS',
       facts: { required: 12, available: 5 },
     });
-    expect(await bed.sql('select id from run')).toEqual([]);
+    expect(await kit.bed.sql('select id from run')).toEqual([]);
   });
 
   it('run out when prices rise; granted more, it is resumed and topped up', async () => {
     await open();
     await define([text('poems', 'word', 'poem')]);
-    await bed.sql('update stage set max_parallel = 2');
+    await kit.bed.sql('update stage set max_parallel = 2');
     await add(words(10, { options: { durationMs: 200 } }));
-    await changeCredits(bed.core, {
-      accountId: scope.accountId,
+    await changeCredits(kit.bed.core, {
+      accountId: kit.scope.accountId,
       leg: 'ADJUST',
       change: -999_988,
       idempotencyKey: 'x',
       note: 'x',
     });
     const run = await start();
-    await setPrice(bed.core, { taskType: 'generate_text', unit: 'token', creditsPerUnit: '0.1' } as never);
+    await setPrice(kit.bed.core, { taskType: 'generate_text', unit: 'token', creditsPerUnit: '0.1' } as never);
     const paused = await reaches(run, 'PAUSED');
     expect(paused).toMatchObject({ reason: 'LOW_CREDITS' });
-    await expect(resumeRun(bed.core, paused)).rejects.toMatchObject({ code: 'INSUFFICIENT_CREDITS' });
-    await changeCredits(bed.core, { accountId: scope.accountId, leg: 'GRANT', change: 1_000, idempotencyKey: 'y' });
-    expect(await resumeRun(bed.core, paused)).toMatchObject({ status: 'RUNNING', reason: null });
+    await expect(resumeRun(kit.bed.core, paused)).rejects.toMatchObject({ code: 'INSUFFICIENT_CREDITS' });
+    await changeCredits(kit.bed.core, {
+      accountId: kit.scope.accountId,
+      leg: 'GRANT',
+      change: 1_000,
+      idempotencyKey: 'y',
+    });
+    expect(await resumeRun(kit.bed.core, paused)).toMatchObject({ status: 'RUNNING', reason: null });
     expect(await ended(run)).toMatchObject({ status: 'COMPLETED', failures: 0 });
     expect(await tasks()).toBe(10);
-    const holds = await bed.sql(`select number from ledger_entry where run_id = $1 and leg = 'HOLD' order by number`, [
-      run.id,
-    ]);
+    const holds = await kit.bed.sql(
+      `select number from ledger_entry where run_id = $1 and leg = 'HOLD' order by number`,
+      [run.id],
+    );
     expect(holds).toEqual([{ number: 1 }, { number: 2 }]);
   });
 });
@@ -338,7 +284,7 @@ describe('a stage that can send back', () => {
       ['shorterbad', 'DONE'],
     ]);
     expect(await items('title')).toHaveLength(2);
-    expect(await bed.sql(`select data->>'level' as level from run_event where kind = 'logged'`)).toEqual(
+    expect(await kit.bed.sql(`select data->>'level' as level from run_event where kind = 'logged'`)).toEqual(
       ['INFO', 'INFO', 'WARN'].map((level) => ({ level })),
     );
   });
@@ -348,17 +294,17 @@ describe('a review', () => {
   const gate = { key: 'gate', title: 'Gate', kind: 'REVIEW', input: 'poem' };
   const waiting = (count: number) =>
     eventually(async () => {
-      const reviews = await bed.sql<Review>('select * from review where decided_at is null order by item_id');
+      const reviews = await kit.bed.sql<Review>('select * from review where decided_at is null order by item_id');
       return reviews.length === count ? reviews : null;
     });
   const decide = async (review: Review, outcome: string, edits: unknown = null) => {
-    await bed.sql('update review set outcome = $2, edits = $3, decided_at = now() where id = $1', [
+    await kit.bed.sql('update review set outcome = $2, edits = $3, decided_at = now() where id = $1', [
       review.id,
       outcome,
       edits,
     ]);
-    await bed.sql('update batch set due_at = now() where id = $1', [review.batchId]);
-    bed.core.bus.wake(runsChannel, {});
+    await kit.bed.sql('update batch set due_at = now() where id = $1', [review.batchId]);
+    kit.bed.core.bus.wake(runsChannel, {});
   };
 
   it('lets what is approved or edited go on, at once, and the rest not', async () => {
@@ -383,7 +329,7 @@ describe('a review', () => {
       { text: 'title of poem of word 0' },
       { text: 'title of mine' },
     ]);
-    expect(await bed.sql('select state, data from item where id = $1', [third!.itemId])).toMatchObject([
+    expect(await kit.bed.sql('select state, data from item where id = $1', [third!.itemId])).toMatchObject([
       { state: 'REJECTED' },
     ]);
   });
@@ -398,6 +344,6 @@ describe('a review', () => {
     await add(words(2));
     expect(await ended(await start())).toMatchObject({ status: 'COMPLETED' });
     expect(await items('title')).toHaveLength(2);
-    expect(await bed.sql('select outcome from review')).toEqual([{ outcome: 'APPROVE' }, { outcome: 'APPROVE' }]);
+    expect(await kit.bed.sql('select outcome from review')).toEqual([{ outcome: 'APPROVE' }, { outcome: 'APPROVE' }]);
   });
 });

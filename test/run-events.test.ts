@@ -1,14 +1,14 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Bus } from '../src/bus.ts';
 import type { Run, RunEvent } from '../src/db.ts';
 import { toId } from '../src/id.ts';
-import { advanceDue } from '../src/pipelines/advance.ts';
 import { createPipeline } from '../src/pipelines/catalog.ts';
 import { cancelRun, pauseRun, resumeRun } from '../src/pipelines/command.ts';
 import { openRunEvents, type RunEvents } from '../src/pipelines/events.ts';
 import { addItems } from '../src/pipelines/items.ts';
 import { startRun } from '../src/pipelines/start.ts';
 import { createTestBed, type TestBed } from './kit.ts';
+import { settleRuns } from './settle-runs.ts';
 
 const batches = 3;
 const batchSize = 100;
@@ -49,9 +49,7 @@ async function start(): Promise<Run> {
   await addItems(bed.core, scope, 'word', words);
   return run;
 }
-const advance = async () => {
-  while ((await advanceDue(bed.core, 10, new AbortController().signal)) > 0);
-};
+const advance = () => settleRuns(bed.core);
 async function all(events: AsyncIterable<RunEvent>): Promise<number[]> {
   const seen: number[] = [];
   for await (const event of events) seen.push(event.seq);
@@ -91,6 +89,33 @@ describe('following a run', () => {
     await advance();
     await told;
     expect(kinds).toEqual(['RUNNING', 'PAUSING', 'PAUSED', 'RUNNING', 'CANCELLING', 'CANCELLED']);
+  });
+
+  it('reads no more at once than a page, however far behind somebody begins', async () => {
+    const run = await start();
+    await bed.sql(
+      `select run_events_add($1, jsonb_agg(jsonb_build_object('kind', 'logged', 'data', '{}'::jsonb))) from generate_series(1, 3000)`,
+      [run.id],
+    );
+    const sql = vi.spyOn(bed.core.db, 'sql');
+    const newest = events.follow(run.id, await lastSeq(run));
+    const waiting = newest.next();
+    const oldest = all(events.follow(run.id, 0));
+    await pauseRun(bed.core, run);
+    expect((await waiting).value.seq).toBe(3_002);
+    await cancelRun(bed.core, run, 'CANCEL');
+    await advance();
+    expect(await oldest).toEqual(upTo(await lastSeq(run)));
+    expect(await all(newest)).toEqual(upTo(await lastSeq(run), 3_003));
+    const pages = await Promise.all(
+      sql.mock.calls.flatMap(([, , name], call) =>
+        name === 'run_events_new' || name === 'run_events_own' ? (sql.mock.results[call]!.value as Promise<[]>) : [],
+      ),
+    );
+    sql.mockRestore();
+    expect(Math.max(...pages.map((page) => page.length))).toBeLessThanOrEqual(200);
+    // Each event once for whom it is behind, and not again for who is not.
+    expect(pages.reduce((sum, page) => sum + page.length, 0)).toBeLessThan(4_500);
   });
 
   it('costs seconds, and no event, when no wake-up ever comes', async () => {

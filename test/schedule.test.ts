@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { PipelineConfiguration, Run } from '../src/db.ts';
-import { advanceDue } from '../src/pipelines/advance.ts';
 import { createPipeline } from '../src/pipelines/catalog.ts';
 import { addItems } from '../src/pipelines/items.ts';
 import { startDue } from '../src/pipelines/schedule.ts';
 import { startRun } from '../src/pipelines/start.ts';
 import { type ConfigurationChange, updateConfiguration } from '../src/pipelines/update-configuration.ts';
 import { createTestBed, type TestBed } from './kit.ts';
+import { settleRuns } from './settle-runs.ts';
 
 let bed: TestBed;
 let scope: { accountId: string; projectId: string };
@@ -31,9 +31,7 @@ const set = async (change: ConfigurationChange, pipeline = 'tidy') =>
 const read = async (): Promise<PipelineConfiguration> =>
   (await bed.core.db.prisma.pipelineConfiguration.findFirst({ where: { projectId: scope.projectId } }))!;
 const runs = () => bed.sql<Run>('select * from run where project_id = $1 order by id', [scope.projectId]);
-const end = async () => {
-  while ((await advanceDue(bed.core, 10, new AbortController().signal)) > 0);
-};
+const end = () => settleRuns(bed.core);
 const later = (date: Date, ms: number) => new Date(date.getTime() + ms);
 const hour = 3_600_000;
 const minute = 60_000;
@@ -131,7 +129,7 @@ describe('a schedule', () => {
     expect(await runs()).toHaveLength(1);
   });
 
-  it('that is refused is logged, and tried at the next date', async () => {
+  it('that is refused is a run that FAILED, and is tried at the next date', async () => {
     const poor = await bed.createAccount(0);
     const [project] = await bed.sql<{ id: string }>('select id from project where account_id = $1', [poor.uuid]);
     scope = { accountId: poor.uuid, projectId: project!.id };
@@ -148,7 +146,14 @@ describe('a schedule', () => {
     await startDue(bed.core, later(nextRunAt!, 1_000));
     expect(warn).toHaveBeenCalledWith(expect.objectContaining({ code: 'INSUFFICIENT_CREDITS' }), expect.any(String));
     warn.mockRestore();
-    expect(await runs()).toEqual([]);
+    expect(await runs()).toMatchObject([
+      {
+        status: 'FAILED',
+        reason: 'INSUFFICIENT_CREDITS',
+        holdId: null,
+        error: { message: expect.stringContaining('could not be started') },
+      },
+    ]);
     expect(await read()).toMatchObject({ queued: false, nextRunAt: later(nextRunAt!, hour) });
   });
 

@@ -121,7 +121,7 @@ export function addRun(
         description: 'What started it.',
         resolve: ({ trigger }) => trigger as 'MANUAL',
       }),
-      input: t.expose('input', { type: 'JSON', nullable: true, description: 'As it was given.' }),
+      input: t.expose('input', { type: 'JSON', nullable: true, description: "As it was given, with the defaults of the pipeline's own input." }),
       currentStage: t.exposeString('currentStage', {
         nullable: true,
         description: 'The stage that worked last; null until one did.',

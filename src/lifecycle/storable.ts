@@ -8,6 +8,17 @@ export function isStorable(text: string): boolean {
   return !text.includes('\0') && (text as string & { isWellFormed(): boolean }).isWellFormed();
 }
 
+/** {@link isStorable} for all texts of a client's JSON. */
+export function isStorableJson(value: unknown): boolean {
+  if (typeof value === 'string') return isStorable(value);
+  if (typeof value !== 'object' || value === null) return true;
+  if (Array.isArray(value)) return value.every(isStorableJson);
+  return Object.entries(value).every(([key, each]) => isStorable(key) && isStorableJson(each));
+}
+
+/** What is said of JSON that is not {@link isStorableJson}. */
+export const notStorable = 'must be valid Unicode without the NUL character';
+
 /** JSON for a jsonb parameter, of what an adapter or a vendor said. */
 export function storableJson(value: unknown): string {
   return JSON.stringify(value, (_, each) => {

@@ -1,13 +1,14 @@
 import type { Core } from '../core.ts';
+import { cancelTasks } from '../lifecycle/cancel.ts';
 import { readBatches } from './batch.ts';
 import { kindOf } from './stages/index.ts';
-import { change, type LiveBatch, type OpenTurn, type Standing, type Step, settle, takeTurns } from './turn.ts';
+import { change, type OpenTurn, openTurns, type Standing, type Step, settle, type Turns } from './turn.ts';
 
-const begunAtOnce = 200;
+const givenUpAtOnce = 500;
 
-/** Advances the runs that have something to do. @returns how many there were; at `limit` there may be more. */
-export function advanceDue(core: Core, limit: number, signal: AbortSignal): Promise<number> {
-  return takeTurns(core, limit, signal, advance);
+/** Advances the runs that have something to do: so many at once, in this process. @param again is called when there is room for more. */
+export function openRuns(core: Core, atOnce: number, again: () => void): Turns {
+  return openTurns(core, { atOnce, again }, advance);
 }
 
 /** The next step of a run, by its status. What could be settled is. */
@@ -15,7 +16,7 @@ async function advance(turn: OpenTurn): Promise<Step> {
   switch (turn.run.status) {
     case 'RUNNING':
     case 'WAITING_FOR_REVIEW':
-      return turn.run.failures > turn.configuration.maxFailures ? giveUp(turn) : work(turn);
+      return turn.run.failures > turn.configuration.maxFailures ? fail(turn) : work(turn);
     case 'PAUSING':
       return pause(turn);
     case 'CANCELLING':
@@ -29,15 +30,15 @@ async function advance(turn: OpenTurn): Promise<Step> {
 async function work(turn: OpenTurn): Promise<Step> {
   let isOpen = false;
   for (const standing of turn.standings) {
-    const { status, waiting, live, stage } = standing;
+    const { status, waiting, running, live, stage } = standing;
     if (status === 'SKIPPED') continue;
     const begins = waiting > 0 || live.some(({ state }) => state === 'STARTING');
     if (begins) {
       const step = await begin(turn, standing);
       if (step !== 'full') return step;
     }
-    if (stage.kind !== 'REVIEW' && (begins || live.length > 0)) return {};
-    isOpen ||= begins || live.length > 0;
+    if (stage.kind !== 'REVIEW' && (begins || running > 0)) return {};
+    isOpen ||= begins || running > 0;
     if (!isOpen && status !== 'COMPLETED') {
       await change(turn.core, turn.run, { stage: { key: stage.key, status: 'COMPLETED' } });
       return 'more';
@@ -63,10 +64,10 @@ async function begin(turn: OpenTurn, { stage, status, live, waitMs }: Standing):
   }
   if (waitMs > 0) return { waitMs: Math.ceil(waitMs) };
   const { batchSize, maxParallel, itemDelayMs } = settings(stage);
-  // Nobody is spared a review because others are waiting for theirs.
-  const room = stage.kind === 'REVIEW' ? begunAtOnce : maxParallel - live.length;
-  const count = Math.min(room, begunAtOnce, itemDelayMs > 0 ? 1 : begunAtOnce);
-  const starting = live.filter(({ state }) => state === 'STARTING');
+  const atOnce = itemDelayMs > 0 ? 1 : kindOf(stage).atOnce;
+  const room = stage.kind === 'REVIEW' ? atOnce : maxParallel - live.length;
+  const starting = live.filter(({ state }) => state === 'STARTING').slice(0, atOnce);
+  const count = Math.min(room, atOnce - starting.length);
   const taken =
     count > 0
       ? await core.db.sql<{ id: string }>(
@@ -80,18 +81,17 @@ async function begin(turn: OpenTurn, { stage, status, live, waitMs }: Standing):
     [...starting, ...taken].map(({ id }) => id),
   );
   if (batches.length === 0) return 'full';
-  const { begun, outcomes, isEmpty } = await kindOf(stage).begin(turn, stage, batches);
-  if (begun.length > 0)
-    await core.db.sql('select run_submitted($1, $2, $3)', [run.id, run.fence, JSON.stringify(begun)], 'run_submitted');
+  const { begun, outcomes, refused } = await kindOf(stage).begin(turn, stage, batches);
   await settle(turn, outcomes);
   if (itemDelayMs > 0) await change(core, run, { stage: { key: stage.key, nextMs: itemDelayMs } });
-  if (!isEmpty) return 'more';
+  if (refused === undefined) return 'more';
   // What runs may give some of its quote back.
-  if (begun.length + live.filter(({ taskId }) => taskId).length > 0) return {};
+  if (begun > 0 || live.some(({ taskId }) => taskId)) return {};
   // Written with the change: afterwards the run is not this worker's any more.
   const message = 'The hold of the run has too few credits for the next task; resumeRun adds what the rest needs.';
   const log = [{ level: 'WARN', message, stage: stage.key }];
-  return (await change(core, run, { status: 'PAUSED', reason: 'LOW_CREDITS', log, release: true })) ? 'over' : 'more';
+  const paused = { status: 'PAUSED', reason: 'LOW_CREDITS', refused, log, release: true };
+  return (await change(core, run, paused)) ? 'over' : 'more';
 }
 
 /** Between items: what is begun ends first. Reviews can wait while the run is paused. */
@@ -101,27 +101,17 @@ async function pause(turn: OpenTurn): Promise<Step> {
 }
 
 async function cancel(turn: OpenTurn): Promise<Step> {
-  const { live, run } = turn;
-  if (live.length === 0) return finish(turn, { status: 'CANCELLED' });
-  const isLeft = ({ taskId }: LiveBatch) => taskId !== null && run.childrenPolicy === 'FINISH';
-  return (await abandon(
-    turn,
-    live.filter((batch) => !isLeft(batch)),
-  ))
-    ? 'more'
-    : {};
+  if (isIdle(turn)) return finish(turn, { status: 'CANCELLED' });
+  if (await giveUp(turn)) return 'more';
+  const tasks = turn.live.flatMap(({ taskId }) => taskId ?? []);
+  if (turn.run.childrenPolicy !== 'FINISH') await cancelTasks(turn.core, tasks);
+  return {};
 }
 
 /** Too many failed: what is begun ends, and nothing more begins. */
-async function giveUp(turn: OpenTurn): Promise<Step> {
-  const { live, run, configuration } = turn;
-  if (live.length > 0)
-    return (await abandon(
-      turn,
-      live.filter(({ taskId }) => taskId === null),
-    ))
-      ? 'more'
-      : {};
+async function fail(turn: OpenTurn): Promise<Step> {
+  const { run, configuration } = turn;
+  if (!isIdle(turn)) return (await giveUp(turn)) ? 'more' : {};
   const message = `${run.failures} items failed, and ${configuration.maxFailures} may. rerunFrom takes them again.`;
   return finish(turn, {
     status: 'FAILED',
@@ -130,16 +120,24 @@ async function giveUp(turn: OpenTurn): Promise<Step> {
   });
 }
 
-/** @returns whether any batch was given up at once; the others end by themselves. */
-async function abandon(turn: OpenTurn, live: LiveBatch[]): Promise<boolean> {
+const isIdle = ({ standings }: OpenTurn): boolean => standings.every(({ running }) => running === 0);
+
+/** Ends batches that have no task. @returns whether there were any: there may be more. */
+async function giveUp(turn: OpenTurn): Promise<boolean> {
+  const rows = await turn.core.db.sql<{ id: string }>(
+    `select id from batch where run_id = $1 and state in ('STARTING', 'RUNNING') and task_id is null and (due_at is null or due_at > clock_timestamp())
+     order by id limit $2`,
+    [turn.run.id, givenUpAtOnce],
+    'run_given_up',
+  );
   const batches = await readBatches(
     turn.core,
-    live.map(({ id }) => id),
+    rows.map(({ id }) => id),
   );
   const outcomes = await Promise.all(
-    turn.definition.stages.map(async (stage) => {
+    turn.definition.stages.map((stage) => {
       const own = batches.filter((batch) => batch.stage === stage.key);
-      return own.length > 0 ? kindOf(stage).abandon(turn, own) : [];
+      return own.length > 0 ? kindOf(stage).giveUp(turn, own) : [];
     }),
   );
   return settle(turn, outcomes.flat());

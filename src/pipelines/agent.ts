@@ -1,12 +1,14 @@
+import type { z } from 'zod';
 import type { Core } from '../core.ts';
 import type { AgentProfile } from '../db.ts';
 import { type FieldIssue, notFound, validation } from '../errors.ts';
 import { targetsFor } from '../lifecycle/routes.ts';
-import { isStorable } from '../lifecycle/storable.ts';
-import type { Scope } from './configuration.ts';
+import { isStorable, isStorableJson, notStorable } from '../lifecycle/storable.ts';
+import type { TaskType } from '../sdk/index.ts';
+import type { Scope, StageSettings } from './configuration.ts';
 import { defaultAgents } from './default-agents.ts';
 import type { TasksStage } from './definition.ts';
-import type { Turn } from './stages/stage.ts';
+import { templateNames } from './template.ts';
 
 /** Who does the work of a stage. */
 export type Agent = AgentProfile;
@@ -66,10 +68,13 @@ export async function findAgent(core: Core, scope: Scope, id: string): Promise<A
 }
 
 /** Who does a stage: the one that is set in the project, else the default of the role that the definition names. */
-export async function agentFor(turn: Turn, stage: TasksStage): Promise<Agent | null> {
-  const { core, run } = turn;
-  const { agentId } = turn.settings(stage);
-  if (agentId) return (await findAgent(core, run, agentId)) ?? null;
+export async function agentFor(
+  core: Core,
+  scope: Scope,
+  stage: TasksStage,
+  { agentId }: Pick<StageSettings, 'agentId'>,
+): Promise<Agent | null> {
+  if (agentId) return (await findAgent(core, scope, agentId)) ?? null;
   if (!stage.agent) return null;
   const [agent] = await core.db.sql<Agent>(
     'select * from agent_profile where account_id is null and role = $1',
@@ -142,6 +147,19 @@ export async function updateAgent(
   return changed;
 }
 
+/** A value with a placeholder is known when a task is made of it, the others now. */
+function checkParameters(type: TaskType, parameters: unknown): FieldIssue[] {
+  if (typeof parameters !== 'object' || parameters === null || Array.isArray(parameters)) return [];
+  const shape: Record<string, z.ZodType> = type.input.shape;
+  return Object.entries(parameters).flatMap(([field, value]) => {
+    const path = ['input', 'parameters', field];
+    if (!shape[field]) return [{ path, message: `${type.name} has no such input` }];
+    if (templateNames(value).length > 0) return [];
+    const issues = shape[field].safeParse(value).error?.issues ?? [];
+    return issues.map((issue) => ({ path: [...path, ...issue.path.map(String)], message: issue.message }));
+  });
+}
+
 async function check(core: Core, facts: AgentFacts): Promise<void> {
   const issues: FieldIssue[] = [];
   const refuse = (condition: boolean, field: string, message: string) => {
@@ -169,16 +187,15 @@ async function check(core: Core, facts: AgentFacts): Promise<void> {
   }
   for (const [field, value] of Object.entries({ parameters, responseSchema })) {
     if (value == null) continue;
-    const json = JSON.stringify(value);
+    const isSound = isStorableJson(value);
     refuse(typeof value !== 'object' || Array.isArray(value), field, 'must be a JSON object');
+    refuse(!isSound, field, notStorable);
     refuse(
-      Buffer.byteLength(json) > agentLimits.jsonBytes,
+      isSound && Buffer.byteLength(JSON.stringify(value)) > agentLimits.jsonBytes,
       field,
-      `must be at most ${agentLimits.jsonBytes} bytes of JSON`,
+      `must be at most ${agentLimits.jsonBytes.toLocaleString('en')} bytes of JSON`,
     );
-    refuse(!isStorable(json) || json.includes('\\u0000'), field, 'must be valid Unicode without the NUL character');
   }
-  const unknown = type && Object.keys((parameters ?? {}) as object).find((field) => !(field in type.input.shape));
-  refuse(unknown !== undefined, 'parameters', `${type?.name} has no input "${unknown}"`);
+  if (type) issues.push(...checkParameters(type, parameters));
   if (issues.length > 0) throw validation(issues);
 }

@@ -1,6 +1,7 @@
 import type { Core } from '../core.ts';
-import type { Batch, Item } from '../db.ts';
-import { writePassages } from './passage.ts';
+import type { Batch, Item, Run } from '../db.ts';
+import { storableJson } from '../lifecycle/storable.ts';
+import { type KeptPassage, writePassages } from './passage.ts';
 
 /** Items that a stage took together, and what they were made from. */
 export interface FullBatch extends Batch {
@@ -38,8 +39,36 @@ export async function readBatches(core: Core, ids: string[]): Promise<FullBatch[
   return [...full.values()];
 }
 
+/** What a batch begins with. */
+export interface Begun {
+  batch: string;
+  /** STARTING: it waits for its task. RUNNING: it goes on without the worker. */
+  state: 'STARTING' | 'RUNNING';
+  agent?: { id: string; version: number } | null;
+  passages?: KeptPassage[] | null;
+  /** When it is looked at again, if nothing happens before. */
+  dueAt?: Date | null;
+}
+
+/**
+ * Writes what batches begin with.
+ * @throws Error when the run is another worker's by now.
+ */
+export async function writeBegun(core: Core, run: Pick<Run, 'id' | 'fence'>, begun: Begun[]): Promise<void> {
+  const written = await core.db.sql(
+    'select id from run_begun($1, $2, $3)',
+    [run.id, run.fence, storableJson(begun)],
+    'run_begun',
+  );
+  if (written.length === 0) throw new Error('the run is taken by another worker');
+}
+
 /** What templates of a stage can say of a batch. */
-export function scopeOf(batch: FullBatch, input: unknown, more: Record<string, unknown> = {}): Record<string, unknown> {
+export function scopeOf(
+  batch: Pick<FullBatch, 'ancestors'> & { items: Pick<FullBatch['items'][number], 'data' | 'note'>[] },
+  input: unknown,
+  more: Record<string, unknown> = {},
+): Record<string, unknown> {
   const [first] = batch.items;
   const retrieved = Object.values(batch.ancestors).find((data) => Array.isArray((data as any)?.passages)) as any;
   return {

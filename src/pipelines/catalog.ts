@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Core } from '../core.ts';
 import type { Pipeline } from '../db.ts';
 import { ConfigError, type FieldIssue, validation } from '../errors.ts';
-import { isStorable } from '../lifecycle/storable.ts';
+import { isStorable, isStorableJson, notStorable } from '../lifecycle/storable.ts';
 import type { PipelineTransform } from '../sdk/index.ts';
 import { builtInPipelines } from './built-in/index.ts';
 import { type Known, type PipelineDefinition, readDefinition } from './definition.ts';
@@ -47,9 +47,9 @@ export async function keepPipelines(core: Core): Promise<void> {
  * @throws Refusal ValidationError with what is wrong, field by field.
  */
 export async function createPipeline(core: Core, accountId: string, given: unknown): Promise<PipelineVersion> {
-  const text = JSON.stringify(given);
-  if (Buffer.byteLength(text) > maxDefinitionBytes) throw refuse(`must be at most ${maxDefinitionBytes} bytes of JSON`);
-  if (!isStorable(text) || text.includes('\\u0000')) throw refuse('must be valid Unicode without the NUL character');
+  if (!isStorableJson(given)) throw refuse(notStorable);
+  if (Buffer.byteLength(JSON.stringify(given)) > maxDefinitionBytes)
+    throw refuse(`must be at most ${maxDefinitionBytes.toLocaleString('en')} bytes of JSON`);
   const read = readDefinition(given, knownTo(core));
   if ('issues' in read) throw validation(read.issues);
   const { name } = read.definition;

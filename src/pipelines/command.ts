@@ -3,7 +3,7 @@ import type { Run } from '../db.ts';
 import { conflict, notFound, Refusal } from '../errors.ts';
 import { raised, raisedBy, tooFewCredits } from '../lifecycle/credits.ts';
 import { pipelineOf } from './catalog.ts';
-import { stagesOf } from './configuration.ts';
+import { readStages, settingsOf } from './configuration.ts';
 import { estimateRun } from './estimate.ts';
 import { runIsLive, startRun } from './start.ts';
 import { endedStatuses } from './status.ts';
@@ -14,10 +14,8 @@ import { runEventsChannel, runsChannel } from './wake.ts';
  * @throws Refusal ConflictError when it has ended or is being cancelled.
  */
 export async function pauseRun(core: Core, run: Run): Promise<Run> {
-  const paused = await command(core, run, 'PAUSING', ['RUNNING', 'WAITING_FOR_REVIEW']);
-  if (paused) return paused;
-  const now = await reread(core, run);
-  if (now.status === 'PAUSING' || now.status === 'PAUSED') return now;
+  const { now, isTold } = await tell(core, run, 'PAUSING', ['RUNNING', 'WAITING_FOR_REVIEW']);
+  if (isTold || now.status === 'PAUSING' || now.status === 'PAUSED') return now;
   throw refuse(now, 'can be paused while it is RUNNING or WAITING_FOR_REVIEW');
 }
 
@@ -27,11 +25,9 @@ export async function pauseRun(core: Core, run: Run): Promise<Run> {
  */
 export async function resumeRun(core: Core, run: Run): Promise<Run> {
   const credits = run.reason === 'LOW_CREDITS' ? await missing(core, run) : 0;
-  const resumed = await command(core, run, 'RUNNING', ['PAUSED', 'PAUSING'], { credits });
-  if (resumed) return resumed;
-  const now = await reread(core, run);
+  const { now, isTold } = await tell(core, run, 'RUNNING', ['PAUSED', 'PAUSING'], { credits });
   // Two who resume at once both have what they want.
-  if (now.status === 'RUNNING' || now.status === 'WAITING_FOR_REVIEW') return now;
+  if (isTold || now.status === 'RUNNING' || now.status === 'WAITING_FOR_REVIEW') return now;
   throw refuse(now, 'can be resumed while it is PAUSED');
 }
 
@@ -42,10 +38,8 @@ export async function resumeRun(core: Core, run: Run): Promise<Run> {
  */
 export async function cancelRun(core: Core, run: Run, children: 'CANCEL' | 'FINISH'): Promise<Run> {
   const live = ['RUNNING', 'PAUSING', 'PAUSED', 'WAITING_FOR_REVIEW', 'CANCELLING'];
-  const cancelled = await command(core, run, 'CANCELLING', live, { children });
-  if (cancelled) return cancelled;
-  const now = await reread(core, run);
-  if (now.status === 'CANCELLED') return now;
+  const { now, isTold } = await tell(core, run, 'CANCELLING', live, { children });
+  if (isTold || now.status === 'CANCELLED') return now;
   throw refuse(now, 'cannot be cancelled any more');
 }
 
@@ -64,13 +58,14 @@ export async function rerunFrom(
   return startRun(core, run, { ...request, idempotencyKey });
 }
 
-async function command(
+/** Tells a run where to go, from one of these. @returns how it is then; isTold false: it stood elsewhere. */
+async function tell(
   core: Core,
   run: Run,
   status: string,
   from: string[],
   { children, credits = 0 }: { children?: string; credits?: number } = {},
-): Promise<Run | undefined> {
+): Promise<{ now: Run; isTold: boolean }> {
   try {
     const [changed] = await core.db.sql<Run>(
       'select * from run_command($1, $2, $3, $4, $5)',
@@ -80,39 +75,45 @@ async function command(
     if (changed) {
       core.bus.wake(runsChannel, { runId: run.id });
       core.bus.wake(runEventsChannel, { runId: run.id });
+      return { now: changed, isTold: true };
     }
-    return changed;
   } catch (error) {
     const refusal = raisedBy(error);
     if (refusal?.code !== raised.tooFewCredits) throw error;
     const { required, available } = JSON.parse(refusal.detail) as { required: number; available: number };
     throw tooFewCredits(required, available);
   }
+  const now = await reread(core, run);
+  // It came there between the two.
+  return from.includes(now.status) ? tell(core, run, status, from, { children, credits }) : { now, isTold: false };
 }
 
 /** What the rest of a run needs, beyond what its hold has. */
 async function missing(core: Core, run: Run): Promise<number> {
   const pipeline = await pipelineOf(core, run.pipelineId);
-  const stages = await stagesOf(core, run.configurationId, pipeline.definition);
+  const stages = await readStages(core, run.configurationId);
   // Taken, and without a task for want of credits.
-  const starting = await core.db.sql<{ stage: string; count: number }>(
-    `select b.stage, count(*)::int from batch b join work w on w.batch_id = b.id where b.run_id = $1 and b.state = 'STARTING' group by 1`,
+  const starting = await core.db.sql<{ stage: string; items: number; batches: number }>(
+    `select b.stage, count(*)::int as items, count(distinct b.id)::int as batches from batch b join work w on w.batch_id = b.id
+     where b.run_id = $1 and b.state = 'STARTING' group by 1`,
     [run.id],
   );
-  for (const { stage, count } of starting) {
-    const row = stages.get(stage)!;
-    stages.set(stage, { ...row, waiting: row.waiting + count });
+  let batches = 0;
+  for (const stage of pipeline.definition.stages) {
+    const begun = starting.find((each) => each.stage === stage.key);
+    if (!begun) continue;
+    const row = stages.get(stage.key)!;
+    batches += begun.batches + Math.ceil(row.waiting / settingsOf(stage, row).batchSize);
+    stages.set(stage.key, { ...row, waiting: row.waiting + begun.items });
   }
-  const configured = { pipeline, stages } as never;
-  const { required } = await estimateRun(core, run, configured, {
-    input: run.input,
-    from: run.fromStage ?? undefined,
-  }).catch((error) => {
+  const from = run.fromStage ?? undefined;
+  const { required } = await estimateRun(core, run, { pipeline, stages }, { input: run.input, from }).catch((error) => {
     if (!(error instanceof Refusal) || error.kind !== 'ValidationError') throw error;
     throw conflict('CANNOT_ESTIMATE', `What the rest needs cannot be said: ${error.message}`);
   });
   const [hold] = await core.db.sql<{ remaining: bigint }>('select remaining from hold where id = $1', [run.holdId]);
-  return Math.max(0, required - Number(hold?.remaining ?? 0));
+  // An estimate goes by one item; what was refused is what the stage really takes.
+  return Math.max(0, Math.max(required, Number(run.refused ?? 0) * batches) - Number(hold?.remaining ?? 0));
 }
 
 async function reread(core: Core, { id }: Run): Promise<Run> {

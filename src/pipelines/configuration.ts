@@ -38,27 +38,41 @@ export async function configure(core: Core, scope: Scope, name: string): Promise
   return {
     pipeline,
     configuration: configuration!,
-    stages: await stagesOf(core, configuration!.id, pipeline.definition),
+    stages: await fitStages(core, configuration!.id, pipeline.definition),
   };
 }
 
-/** The stages of a configuration, made to fit a definition. */
-export async function stagesOf(
+/** The stages of a configuration, made to fit the newest version. While a run is live they stay those of its own. */
+async function fitStages(
   core: Core,
   configurationId: string,
   definition: PipelineDefinition,
 ): Promise<Map<string, Stage>> {
-  const read = () =>
-    core.db.sql<Stage>('select * from stage where configuration_id = $1', [configurationId], 'stages_of');
-  const wanted = definition.stages.map((stage) => ({ key: stage.key, inlet: inletOf(definition, stage) }));
-  let rows = await read();
-  const fits = wanted.every(({ key, inlet }) => rows.some((row) => row.key === key && row.inlet === inlet));
-  if (!fits) {
-    await core.db.sql('select configuration_stages($1, $2)', [configurationId, JSON.stringify(wanted)]);
-    rows = await read();
-  }
+  const stages = await readStages(core, configurationId);
+  const wanted = stagesIn(definition);
+  const fits =
+    wanted.every(({ key, input, inlet }) => {
+      const row = stages.get(key);
+      return row?.input === input && row.inlet === inlet;
+    }) && [...stages.values()].filter(({ input }) => input !== null).length === wanted.length;
+  if (fits) return stages;
+  await core.db.sql('select configuration_stages($1, $2)', [configurationId, JSON.stringify(wanted)]);
+  return readStages(core, configurationId);
+}
+
+/** The stages of a configuration, by their keys; those of earlier versions too. */
+export async function readStages(core: Core, configurationId: string): Promise<Map<string, Stage>> {
+  const rows = await core.db.sql<Stage>(
+    'select * from stage where configuration_id = $1',
+    [configurationId],
+    'stages_of',
+  );
   return new Map(rows.map((row) => [row.key, row]));
 }
+
+/** What configuration_stages has to know of a definition. */
+export const stagesIn = (definition: PipelineDefinition) =>
+  definition.stages.map((stage) => ({ key: stage.key, input: stage.input, inlet: inletOf(definition, stage) }));
 
 /** How a stage works: what is set in the project, else what the definition says, else what is usual. */
 export interface StageSettings {

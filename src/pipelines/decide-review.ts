@@ -1,8 +1,8 @@
 import type { Core } from '../core.ts';
-import type { Review } from '../db.ts';
+import type { Item, Review } from '../db.ts';
 import { conflict, type FieldIssue, notFound, validation } from '../errors.ts';
-import { isStorable } from '../lifecycle/storable.ts';
-import { itemLimits } from './items.ts';
+import { isStorable, isStorableJson, notStorable } from '../lifecycle/storable.ts';
+import { itemLimits, tooLarge } from './items.ts';
 import { schemaIssues } from './json-schema.ts';
 import { endedStatuses } from './status.ts';
 import { runsChannel } from './wake.ts';
@@ -21,7 +21,7 @@ const noteLength = 1_000;
  * @throws Refusal: ValidationError; ConflictError when it is decided, its time is up, or its run has ended or given it up.
  */
 export async function decideReview(core: Core, review: Review, decision: Decision): Promise<Review> {
-  const issues = checkDecision(review, decision);
+  const issues = await checkDecision(core, review, decision);
   if (issues.length > 0) throw validation(issues);
   const { outcome, edits, note } = decision;
   const [decided] = await core.db.sql<Review & { runId: string }>(
@@ -56,7 +56,11 @@ async function refusalOf(core: Core, { id }: Review) {
   return conflict('REVIEW_DECIDED', `This review has been decided: ${now.outcome}.`);
 }
 
-function checkDecision({ form }: Review, { outcome, edits, note }: Decision): FieldIssue[] {
+async function checkDecision(
+  core: Core,
+  { form, itemId }: Review,
+  { outcome, edits, note }: Decision,
+): Promise<FieldIssue[]> {
   const issues: FieldIssue[] = [];
   const refuse = (condition: boolean, field: string, message: string) => {
     if (condition) issues.push({ path: [field], message });
@@ -72,9 +76,17 @@ function checkDecision({ form }: Review, { outcome, edits, note }: Decision): Fi
   }
   const isObject = typeof edits === 'object' && edits !== null && !Array.isArray(edits);
   if (!isObject) return [...issues, { path: ['edits'], message: 'must be a JSON object that fits the form' }];
-  const json = JSON.stringify(edits);
-  refuse(Buffer.byteLength(json) > itemLimits.bytes, 'edits', `must be at most ${itemLimits.bytes} bytes of JSON`);
-  refuse(!isStorable(json) || json.includes('\\u0000'), 'edits', 'must be valid Unicode without the NUL character');
-  if (form !== null) issues.push(...schemaIssues(form as object, edits, ['edits']));
-  return issues;
+  if (!isStorableJson(edits)) return [...issues, { path: ['edits'], message: notStorable }];
+  refuse(Buffer.byteLength(JSON.stringify(edits)) > itemLimits.bytes, 'edits', tooLarge);
+  if (form === null) return issues;
+  const [item] = await core.db.sql<Item>('select * from item where id = $1', [itemId]);
+  return [...issues, ...formIssues(form as object, item!.data as object, edits)];
+}
+
+/** A form that names fields shows those, and no other may be edited; one that names none shows all. What is not edited stays. */
+function formIssues(form: { properties?: object }, data: object, edits: object): FieldIssue[] {
+  const { properties } = form;
+  if (!properties) return schemaIssues(form, { ...data, ...edits }, ['edits']);
+  const shown = Object.entries(data).filter(([name]) => Object.hasOwn(properties, name));
+  return schemaIssues({ additionalProperties: false, ...form }, { ...Object.fromEntries(shown), ...edits }, ['edits']);
 }

@@ -15,7 +15,7 @@ const name = (what: string) =>
 const kind = name('a kind').describe('What kind of items.');
 const template = z.string().max(100_000);
 
-const common = {
+const base = {
   key: name('a key').describe('Unique in the pipeline.'),
   title: z.string().min(1).max(200).describe('For people.'),
   input: kind.describe('The kind of items that it takes.'),
@@ -24,6 +24,10 @@ const common = {
     .describe(
       'The earlier stage whose items it takes. Default: the last one before it that gives this kind; none: items come from outside.',
     ),
+};
+
+const common = {
+  ...base,
   batchSize: z
     .int()
     .min(1)
@@ -96,7 +100,7 @@ const transform = z.strictObject({
 const retrieval = z.strictObject({ ...common, kind: z.literal('RETRIEVE'), ...retrieve.shape });
 
 const review = z.strictObject({
-  ...common,
+  ...base,
   kind: z.literal('REVIEW'),
   form: z.record(z.string(), z.json()).optional().describe('A JSON Schema of what may be edited. Default: everything.'),
   timeoutSeconds: z
@@ -158,6 +162,21 @@ export function nextOf(definition: PipelineDefinition, stage: StageDefinition): 
 /** The kind of items from outside that go into a stage: the first of the pipeline that takes it has it. */
 export function inletOf({ stages }: PipelineDefinition, stage: StageDefinition): string | null {
   return stages.find(({ input }) => input === stage.input) === stage ? stage.input : null;
+}
+
+/** Where the first stage is that a run which begins at a stage may come to: an earlier one, where a later one sends back to it. -1: no such stage. */
+export function firstOf({ stages }: PipelineDefinition, key: string): number {
+  let first = stages.findIndex((stage) => stage.key === key);
+  for (let index = stages.length - 1; first >= 0 && index >= first; index--) {
+    const stage = stages[index]!;
+    const to = 'sendBack' in stage && stage.sendBack?.to;
+    if (to)
+      first = Math.min(
+        first,
+        stages.findIndex((each) => each.key === to),
+      );
+  }
+  return first;
 }
 
 /** What the definition names must be there. */
@@ -233,8 +252,9 @@ function checkStage(definition: PipelineDefinition, stage: StageDefinition, know
         'a stage that can send back lets items pass as they are: its output must be its input',
       );
     }
-    const names = templateNames([stage.task, stage.retrieve?.query]);
-    issues.push(...checkNames(definition, stage, names, 'task'));
+    issues.push(...checkNames(definition, stage, 'task', stage.task));
+    issues.push(...checkNames(definition, stage, 'data', stage.data, ['result', 'each']));
+    if (stage.retrieve) issues.push(...checkNames(definition, stage, 'retrieve', stage.retrieve.query));
   }
   if (stage.kind === 'REVIEW') {
     const problem = stage.form && schemaProblem(stage.form);
@@ -242,7 +262,7 @@ function checkStage(definition: PipelineDefinition, stage: StageDefinition, know
   }
   if (stage.kind === 'TRANSFORM')
     refuse(!known.transform(stage.transform), 'transform', `no transform "${stage.transform}" is installed`);
-  if (stage.kind === 'RETRIEVE') issues.push(...checkNames(definition, stage, templateNames([stage.query]), 'query'));
+  if (stage.kind === 'RETRIEVE') issues.push(...checkNames(definition, stage, 'query', stage.query));
   return issues;
 }
 
@@ -271,19 +291,20 @@ function checkReference(
 }
 
 /** Beside the kinds of items. */
-const otherNames = ['item', 'items', 'input', 'passages', 'note', 'result', 'each'];
+const otherNames = ['item', 'items', 'input', 'passages', 'note'];
 
 /** A template can say what an item is, or what it was made from: its own kind, and those of the stages before. */
 function checkNames(
   definition: PipelineDefinition,
   stage: StageDefinition,
-  names: string[],
   field: string,
+  templates: unknown,
+  more: string[] = [],
 ): FieldIssue[] {
   const kinds = new Set([stage.input]);
   for (let source = sourceOf(definition, stage); source; source = sourceOf(definition, source)) kinds.add(source.input);
-  const known = [...kinds, ...otherNames];
-  return names
+  const known = [...kinds, ...otherNames, ...more];
+  return templateNames(templates)
     .filter((each) => !known.includes(each))
     .map((each) => ({
       path: [field],

@@ -14,8 +14,8 @@ export async function estimateStart(
   input: unknown,
 ): Promise<RunEstimate & { available: bigint; sufficient: boolean }> {
   const configured = await configure(core, scope, pipeline);
-  const { items: added } = checkInput(core, configured.pipeline.definition, input);
-  const estimate = await estimateRun(core, scope, configured, { input: input ?? {}, added });
+  const { input: read, items: added } = checkInput(core, configured.pipeline.definition, input);
+  const estimate = await estimateRun(core, scope, configured, { input: read, added });
   const [account] = await core.db.sql<{ available: bigint }>('select available from account where id = $1', [
     scope.accountId,
   ]);

@@ -4,11 +4,10 @@ import type { Item } from '../db.ts';
 import { type FieldIssue, Refusal, validation } from '../errors.ts';
 import { estimateTask } from '../lifecycle/create.ts';
 import { agentFor } from './agent.ts';
-import type { FullBatch } from './batch.ts';
 import { scopeOf } from './batch.ts';
-import { type Configured, type Scope, settingsOf } from './configuration.ts';
+import { type Configured, type Scope, type StageSettings, settingsOf } from './configuration.ts';
 import { type PipelineDefinition, type StageDefinition, sourceOf, type TasksStage } from './definition.ts';
-import { taskInput } from './stages/tasks.ts';
+import { targetOf, taskInput } from './stages/tasks.ts';
 
 export interface RunEstimate {
   stages: { key: string; items: number; credits: number }[];
@@ -29,7 +28,7 @@ const mostItems = 2 ** 31 - 1;
 export async function estimateRun(
   core: Core,
   scope: Scope,
-  { pipeline: { definition }, stages }: Configured,
+  { pipeline: { definition }, stages }: Pick<Configured, 'pipeline' | 'stages'>,
   { input, added = [], from }: { input: unknown; added?: { kind: string; data: unknown }[]; from?: string },
 ): Promise<RunEstimate> {
   const counts = new Map<string, number>();
@@ -82,17 +81,16 @@ async function quote(
   core: Core,
   { accountId, projectId }: Scope,
   stage: TasksStage,
-  { settings, input }: { settings: ReturnType<typeof settingsOf>; input: unknown },
+  { settings, input }: { settings: StageSettings; input: unknown },
 ): Promise<number> {
-  const run = { accountId, projectId, input } as never;
-  const agent = await agentFor({ core, run, settings: () => settings } as never, stage);
+  const agent = await agentFor(core, { accountId, projectId }, stage, settings);
   const [newest] = await core.db.sql<Item>(
     `select * from item where project_id = $1 and kind = $2 order by id desc limit 1`,
     [projectId, stage.input],
     'estimate_sample',
   );
   const data = newest?.data ?? {};
-  const batch = { items: [{ data, note: null }], ancestors: { [stage.input]: data } } as unknown as FullBatch;
+  const batch = { items: [{ data, note: null }], ancestors: { [stage.input]: data } };
   try {
     const { quoted } = await estimateTask(
       core,
@@ -101,8 +99,7 @@ async function quote(
         type: stage.taskType,
         input: withSamples(core, stage.taskType, taskInput(core, stage, agent, scopeOf(batch, input))),
         projectId,
-        provider: settings.provider ?? agent?.provider,
-        model: settings.model ?? (settings.provider ? undefined : agent?.model),
+        ...targetOf(settings, agent),
         sent: {},
       },
     );

@@ -1,33 +1,39 @@
 import type { Core } from '../core.ts';
 import { validation } from '../errors.ts';
+import { isStorableJson, notStorable } from '../lifecycle/storable.ts';
 import type { PipelineDefinition } from './definition.ts';
-import { itemLimits } from './items.ts';
+import { itemLimits, tooLarge } from './items.ts';
 import { schemaIssues } from './json-schema.ts';
+
+/** What a run is started with. */
+export interface RunInput {
+  /** As it was given, with the defaults of the pipeline's schema; null: nothing was given. */
+  input: object | null;
+  /** The item that is made of it. */
+  items: { kind: string; data: Record<string, unknown> }[];
+  callbackUrl: string | null;
+}
 
 /**
  * Checks what a run is started with. Every pipeline takes `callbackUrl` in it, to which webhooks go.
- * @returns the items that it brings.
  * @throws Refusal ValidationError.
  */
-export function checkInput(
-  core: Core,
-  { input: wanted }: PipelineDefinition,
-  given: unknown,
-): { items: { kind: string; data: Record<string, unknown> }[]; callbackUrl: string | null } {
-  if (given === undefined || given === null) return { items: [], callbackUrl: null };
+export function checkInput(core: Core, { input: wanted }: PipelineDefinition, given: unknown): RunInput {
+  if (given === undefined || given === null) return { input: null, items: [], callbackUrl: null };
   if (typeof given !== 'object' || Array.isArray(given)) throw refuse([], 'must be a JSON object');
-  if (Buffer.byteLength(JSON.stringify(given)) > itemLimits.bytes)
-    throw refuse([], `must be at most ${itemLimits.bytes} bytes of JSON`);
-  const { callbackUrl = null, ...data } = given as Record<string, unknown>;
+  if (!isStorableJson(given)) throw refuse([], notStorable);
+  if (Buffer.byteLength(JSON.stringify(given)) > itemLimits.bytes) throw refuse([], tooLarge);
+  const { callbackUrl = null, ...rest } = given as Record<string, unknown>;
   if (callbackUrl !== null) {
     const reason = typeof callbackUrl === 'string' ? core.outbound.refuses(callbackUrl) : 'must be a URL';
     if (reason) throw refuse(['callbackUrl'], reason);
   }
-  const isEmpty = Object.keys(data).length === 0;
-  if (!wanted || isEmpty) return { items: [], callbackUrl: callbackUrl as string | null };
-  const issues = schemaIssues(wanted.schema, data, ['input']);
+  const told = { callbackUrl: callbackUrl as string | null };
+  if (!wanted || Object.keys(rest).length === 0) return { input: given, items: [], ...told };
+  const data = structuredClone(rest);
+  const issues = schemaIssues(wanted.schema, data, ['input'], { fills: true });
   if (issues.length > 0) throw validation(issues);
-  return { items: [{ kind: wanted.kind, data }], callbackUrl: callbackUrl as string | null };
+  return { input: { ...given, ...data }, items: [{ kind: wanted.kind, data }], ...told };
 }
 
 const refuse = (path: string[], message: string) => validation([{ path: ['input', ...path], message }]);

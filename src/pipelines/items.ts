@@ -2,11 +2,12 @@ import { createHash } from 'node:crypto';
 import type { Core } from '../core.ts';
 import { type FieldIssue, notFound, validation } from '../errors.ts';
 import { raised, raisedBy } from '../lifecycle/credits.ts';
-import { isStorable } from '../lifecycle/storable.ts';
+import { isStorableJson, notStorable } from '../lifecycle/storable.ts';
 import type { Scope } from './configuration.ts';
 import { runsChannel } from './wake.ts';
 
 export const itemLimits = { atOnce: 1_000, bytes: 100_000 };
+export const tooLarge = `must be at most ${itemLimits.bytes.toLocaleString('en')} bytes of JSON`;
 
 /**
  * Adds items to a project; they wait at the first stage of each of its pipelines that takes their kind. One that is there already, with the
@@ -59,8 +60,7 @@ function checkItem(item: unknown, index: number): FieldIssue[] {
   const refuse = (message: string) => [{ path: ['items', String(index)], message }];
   const isObject = typeof item === 'object' && item !== null && !Array.isArray(item);
   if (!isObject && typeof item !== 'string') return refuse('must be a JSON object, or a text');
-  const json = JSON.stringify(item);
-  if (Buffer.byteLength(json) > itemLimits.bytes) return refuse(`must be at most ${itemLimits.bytes} bytes of JSON`);
-  if (!isStorable(json) || json.includes('\\u0000')) return refuse('must be valid Unicode without the NUL character');
+  if (!isStorableJson(item)) return refuse(notStorable);
+  if (Buffer.byteLength(JSON.stringify(item)) > itemLimits.bytes) return refuse(tooLarge);
   return [];
 }

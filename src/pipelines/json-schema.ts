@@ -1,15 +1,24 @@
 import { Ajv } from 'ajv';
 import type { FieldIssue } from '../errors.ts';
 
-/** What is wrong with a value, by a JSON Schema. */
-export function schemaIssues(schema: object, value: unknown, path: string[]): FieldIssue[] {
-  const check = compile(schema);
+/**
+ * What is wrong with a value, by a JSON Schema.
+ * @param options.fills puts the schema's defaults into the value where it has nothing.
+ */
+export function schemaIssues(
+  schema: object,
+  value: unknown,
+  path: string[],
+  options: { fills?: boolean } = {},
+): FieldIssue[] {
+  const check = compile(schema, options.fills);
   if (check(value)) return [];
   return (check.errors ?? []).map(({ instancePath, params, message = 'does not fit' }) => ({
     path: [
       ...path,
       ...instancePath.split('/').slice(1),
       ...('missingProperty' in params ? [params.missingProperty] : []),
+      ...('additionalProperty' in params ? [params.additionalProperty] : []),
     ],
     message,
   }));
@@ -34,5 +43,5 @@ const noPatterns = Object.assign(
 );
 
 /** A new Ajv each time: one keeps every schema that it has seen, and refuses an $id that it knows. */
-const compile = (schema: object) =>
-  new Ajv({ allErrors: true, strict: false, logger: false, code: { regExp: noPatterns } }).compile(schema);
+const compile = (schema: object, useDefaults = false) =>
+  new Ajv({ allErrors: true, strict: false, logger: false, useDefaults, code: { regExp: noPatterns } }).compile(schema);

@@ -11,8 +11,6 @@ export interface Outcome {
     id: string;
     /** Of its work at this stage. */
     state: 'DONE' | 'FAILED' | 'REJECTED' | 'WAITING';
-    /** Of the item itself. */
-    becomes: 'DONE' | 'FAILED' | 'REJECTED' | 'WAITING';
     data?: unknown;
     next?: string[];
   }[];
@@ -35,13 +33,12 @@ export interface Made {
 /** A batch that gave items. Those of its own that nothing was made from are done all the same; of a gate they go no further. */
 export function done(definition: PipelineDefinition, stage: StageDefinition, batch: FullBatch, made: Made[]): Outcome {
   const next = nextOf(definition, stage);
-  const passed = next.length > 0 ? 'WAITING' : 'DONE';
   if (!isGate(stage)) {
     const kind = 'output' in stage ? stage.output : stage.input;
     return {
       batch: batch.id,
       state: 'DONE',
-      items: batch.items.map(({ id }) => ({ id, state: 'DONE', becomes: 'DONE' })),
+      items: batch.items.map(({ id }) => ({ id, state: 'DONE' })),
       outputs: made.map(({ data, from, assets = [] }) => ({ kind, data, origin: from, assets, next })),
     };
   }
@@ -51,8 +48,8 @@ export function done(definition: PipelineDefinition, stage: StageDefinition, bat
     state: 'DONE',
     items: batch.items.map(({ id }) => {
       const goesOn = byItem.get(id);
-      if (!goesOn) return { id, state: 'REJECTED', becomes: 'REJECTED' };
-      return { id, state: 'DONE', becomes: passed, data: goesOn.data, next };
+      if (!goesOn) return { id, state: 'REJECTED' };
+      return { id, state: 'DONE', data: goesOn.data, next };
     }),
     outputs: [],
   };
@@ -60,12 +57,12 @@ export function done(definition: PipelineDefinition, stage: StageDefinition, bat
 
 /** A batch whose items all failed. */
 export function failed(batch: FullBatch, error: RunError): Outcome {
-  const items = batch.items.map(({ id }) => ({ id, state: 'FAILED' as const, becomes: 'FAILED' as const }));
+  const items = batch.items.map(({ id }) => ({ id, state: 'FAILED' as const }));
   return { batch: batch.id, state: 'FAILED', error, items, outputs: [] };
 }
 
 /** A batch that is given up: its items wait again. */
 export function givenBack(batch: FullBatch): Outcome {
-  const items = batch.items.map(({ id }) => ({ id, state: 'WAITING' as const, becomes: 'WAITING' as const }));
+  const items = batch.items.map(({ id }) => ({ id, state: 'WAITING' as const }));
   return { batch: batch.id, state: 'CANCELLED', items, outputs: [] };
 }

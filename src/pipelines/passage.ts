@@ -1,5 +1,6 @@
 /** A passage as a run keeps it: which, and with what scores. */
 export interface KeptPassage {
+  /** As GraphQL has it: `doc_…`. */
   documentId: string;
   title: string;
   text: string;

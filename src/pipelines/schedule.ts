@@ -2,6 +2,7 @@ import type { Core } from '../core.ts';
 import type { PipelineConfiguration, Run } from '../db.ts';
 import { Refusal } from '../errors.ts';
 import { toId } from '../id.ts';
+import { findPipeline } from './catalog.ts';
 import { cancelRun } from './command.ts';
 import { startRun } from './start.ts';
 import { endedStatuses } from './status.ts';
@@ -130,15 +131,20 @@ async function startOwed(core: Core): Promise<number> {
   return started;
 }
 
-/** What is refused now is tried at the next date, not every second. */
+/** What is refused now is tried at the next date, not every second; a run that FAILED says why. */
 async function refused(core: Core, one: Owed, refusal: Refusal): Promise<void> {
   if (refusal.code === 'STARTED_ALREADY') return;
   // Somebody was quicker: the next look says what that means.
   if (refusal.kind === 'RunAlreadyActiveError') return;
   core.log.warn({ code: refusal.code, reason: refusal.message, ...named(one) }, 'a scheduled start was refused');
+  const pipeline = await findPipeline(core, one.accountId, one.pipeline);
+  const issues = 'issues' in refusal.facts ? refusal.facts.issues : [];
+  const why = issues.map(({ path, message }) => `${path.join('.')} ${message}`).join('; ') || refusal.message;
+  const error = { code: refusal.code, message: `It could not be started: ${why}`, retryable: true };
   await core.db.sql(
-    'update pipeline_configuration set queued = false where id = $1 and next_run_at is not distinct from $2',
-    [one.id, one.nextRunAt],
+    'select id from run_refused($1, $2, $3, $4)',
+    [one.id, pipeline!.id, one.nextRunAt, JSON.stringify(error)],
+    'run_refused',
   );
 }
 

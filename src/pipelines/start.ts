@@ -1,10 +1,12 @@
+import { randomUUID } from 'node:crypto';
 import type { Core } from '../core.ts';
 import type { Run } from '../db.ts';
 import { conflict, notFound, Refusal, validation } from '../errors.ts';
 import { toId } from '../id.ts';
 import { raised, raisedBy, tooFewCredits } from '../lifecycle/credits.ts';
-import { isStorable } from '../lifecycle/storable.ts';
-import { type Configured, configure, type Scope } from './configuration.ts';
+import { isStorable, isStorableJson, notStorable } from '../lifecycle/storable.ts';
+import { type Configured, configure, type Scope, stagesIn } from './configuration.ts';
+import { firstOf } from './definition.ts';
 import { estimateRun } from './estimate.ts';
 import { checkInput } from './input.ts';
 import { digestOf } from './items.ts';
@@ -31,9 +33,14 @@ export async function startRun(core: Core, scope: Scope, request: RunRequest): P
     (idempotencyKey.length < 1 || idempotencyKey.length > 255 || !isStorable(idempotencyKey))
   )
     throw validation([{ path: ['idempotencyKey'], message: 'must be 1 to 255 characters' }]);
+  if (!isStorableJson(request.input)) throw validation([{ path: ['input'], message: notStorable }]);
+  const inputHash = digestOf([scope.projectId, request.pipeline, request.input ?? null, rerun ?? null]);
+  // A key that was used answers before any other check: what was fine then is not refused now.
+  const earlier = await findEarlier(core, scope, idempotencyKey, inputHash);
+  if (earlier) return earlier;
   const configured = await configure(core, scope, request.pipeline);
   const { definition } = configured.pipeline;
-  const first = rerun ? definition.stages.findIndex(({ key }) => key === rerun.stage) : 0;
+  const first = rerun ? firstOf(definition, rerun.stage) : 0;
   if (first < 0)
     throw validation([
       {
@@ -41,19 +48,15 @@ export async function startRun(core: Core, scope: Scope, request: RunRequest): P
         message: `no stage "${rerun!.stage}"; there is ${definition.stages.map(({ key }) => key).join(', ')}`,
       },
     ]);
-  // What the input brought is there already; who is called when it ends is the same.
-  const { items, callbackUrl } = checkInput(
-    core,
-    definition,
-    rerun ? { callbackUrl: (request.input as { callbackUrl?: string } | null)?.callbackUrl } : request.input,
-  );
-  const inputHash = digestOf([scope.projectId, request.pipeline, request.input ?? null, rerun ?? null]);
-  const input = request.input ?? {};
+  // Taken up again, what its input brought is there already.
+  const taken = rerun ? { ...definition, input: undefined } : definition;
+  const { input, items, callbackUrl } = checkInput(core, taken, request.input);
+  const from = rerun && definition.stages[first]!.key;
   const failed = rerun ? await failedIn(core, rerun.runId) : new Map<string, number>();
   const estimate = await estimateRun(core, scope, withFailed(configured, failed), {
     input,
     added: items,
-    from: rerun?.stage,
+    from,
   });
   const row = {
     accountId: scope.accountId,
@@ -61,16 +64,17 @@ export async function startRun(core: Core, scope: Scope, request: RunRequest): P
     configurationId: configured.configuration.id,
     pipelineId: configured.pipeline.id,
     trigger,
-    input: request.input ?? null,
+    input,
     callbackUrl,
     idempotencyKey,
     inputHash,
-    fromStage: rerun?.stage,
+    fromStage: from,
     rerunOf: rerun?.runId,
     estimated: estimate.total,
     held: estimate.required,
-    stages: definition.stages.map(({ key }, index) => ({ key, status: index < first ? 'SKIPPED' : 'PENDING' })),
-    items: items.map(({ kind, data }) => ({ kind, data, digest: digestOf(data) })),
+    stages: stagesIn(definition).map((stage, index) => ({ ...stage, status: index < first ? 'SKIPPED' : 'PENDING' })),
+    // What is asked for twice is wanted twice.
+    items: items.map((item) => ({ ...item, digest: randomUUID() })),
   };
   try {
     const [made] = await core.db.sql<Run & { replayed: boolean }>(
@@ -85,6 +89,21 @@ export async function startRun(core: Core, scope: Scope, request: RunRequest): P
   } catch (error) {
     throw refusalOf(error);
   }
+}
+
+async function findEarlier(
+  core: Core,
+  { accountId }: Scope,
+  key: string | null | undefined,
+  inputHash: string,
+): Promise<Run | undefined> {
+  if (key == null) return undefined;
+  const [earlier] = await core.db.sql<Run>('select * from run where account_id = $1 and idempotency_key = $2', [
+    accountId,
+    key,
+  ]);
+  if (earlier && earlier.inputHash !== inputHash) throw keyUsed(earlier.id);
+  return earlier;
 }
 
 /** What waits again when a run is taken up once more, by stage. */
@@ -110,17 +129,19 @@ export function runIsLive(uuid: string): Refusal {
   return new Refusal('RunAlreadyActiveError', 'RUN_ALREADY_ACTIVE', message, { runId });
 }
 
+function keyUsed(uuid: string): Refusal {
+  const existingId = toId('Run', uuid);
+  const message = `This key started ${existingId} with another input; use a new key for a new run.`;
+  return new Refusal('IdempotencyMismatchError', 'IDEMPOTENCY_MISMATCH', message, { existingId });
+}
+
 function refusalOf(error: unknown): unknown {
   const refusal = raisedBy(error);
   if (!refusal) return error;
   const { code, detail } = refusal;
   if (code === raised.noProject) return notFound('project');
   if (code === raised.runIsLive) return runIsLive(detail);
-  if (code === raised.keyUsed) {
-    const existingId = toId('Run', detail);
-    const message = `This key started ${existingId} with another input; use a new key for a new run.`;
-    return new Refusal('IdempotencyMismatchError', 'IDEMPOTENCY_MISMATCH', message, { existingId });
-  }
+  if (code === raised.keyUsed) return keyUsed(detail);
   if (code === raised.tooFewCredits) {
     const { required, available } = JSON.parse(detail) as { required: number; available: number };
     return tooFewCredits(required, available);

@@ -1,10 +1,10 @@
 import type { Core } from '../core.ts';
 import type { Batch, PipelineConfiguration, Run, StageRun } from '../db.ts';
 import { toId } from '../id.ts';
-import { storable } from '../lifecycle/storable.ts';
+import { storable, storableJson } from '../lifecycle/storable.ts';
 import { readBatches } from './batch.ts';
 import { type PipelineVersion, pipelineOf } from './catalog.ts';
-import { settingsOf, stagesOf } from './configuration.ts';
+import { readStages, settingsOf } from './configuration.ts';
 import type { StageDefinition } from './definition.ts';
 import type { Outcome } from './outcome.ts';
 import { kindOf } from './stages/index.ts';
@@ -13,9 +13,11 @@ import { runEventsChannel } from './wake.ts';
 
 /** After this, others have their turn. */
 const turnMs = 5_000;
-const againMs = 1_000;
 const settledAtOnce = 200;
+const mostLive = 2_000;
 const longestLine = 2_000;
+/** In a row; the rests between them add up to some minutes. */
+const wrongTurns = 10;
 
 /** Where a stage of a run stands. */
 export interface Standing {
@@ -23,12 +25,15 @@ export interface Standing {
   status: StageRun['status'];
   /** Items that wait for it, in the project. */
   waiting: number;
-  /** Its batches that have not ended. */
+  /** Items that it has at work, reviews too. */
+  running: number;
+  /** Its batches that have a task, or wait for one. */
   live: LiveBatch[];
   /** Until its next batch may begin. */
   waitMs: number;
 }
 
+/** A batch that has not ended. */
 export type LiveBatch = Pick<Batch, 'id' | 'stage' | 'state' | 'taskId'> & {
   /** By the database's clock. */
   isDue: boolean;
@@ -38,6 +43,7 @@ export type LiveBatch = Pick<Batch, 'id' | 'stage' | 'state' | 'taskId'> & {
 export interface OpenTurn extends Turn {
   configuration: Pick<PipelineConfiguration, 'maxFailures' | 'stageDelayMs'>;
   standings: Standing[];
+  /** All that is due, starts or has a task; not the reviews that wait for somebody. */
   live: LiveBatch[];
 }
 
@@ -49,11 +55,142 @@ export interface Change {
   /** From the status that the worker has read, and from no other. */
   status?: string;
   reason?: string | null;
+  refused?: number;
   error?: { code: string; message: string; retryable: boolean };
   stage?: { key: string; status?: string; nextMs?: number };
-  log?: { level: string; message: string; stage: string | null }[];
+  log?: LogLine[];
   dueMs?: number;
   release?: boolean;
+}
+
+interface LogLine {
+  level: string;
+  message: string;
+  stage: string | null;
+}
+
+/** The turns that one process gives to runs. */
+export interface Turns {
+  /** Claims runs that have something to do, as many as there is room for; each gets its turn, and is not waited for. */
+  take(): Promise<void>;
+  /** Resolves when no turn is under way. */
+  settled(): Promise<void>;
+  /** Ends the turns that are under way: the runs are anybody's. */
+  close(): Promise<void>;
+}
+
+/**
+ * Gives each run that has something to do a turn, under a lease.
+ * @param options.atOnce how many at most. @param options.again is called when a turn has ended: there is room.
+ * @param step what is done when nothing is left to settle.
+ */
+export function openTurns(
+  core: Core,
+  { atOnce, again }: { atOnce: number; again(): void },
+  step: (turn: OpenTurn) => Promise<Step>,
+): Turns {
+  const underWay = new Set<Promise<void>>();
+  const closing = new AbortController();
+  const settled = async () => {
+    while (underWay.size > 0) await Promise.all(underWay);
+  };
+  return {
+    async take() {
+      const room = atOnce - underWay.size;
+      if (room === 0 || closing.signal.aborted) return;
+      const runs = await core.db.sql<Run>('select * from run_claim($1, $2)', [leaseMs(core), room], 'run_claim');
+      for (const run of runs) {
+        const turn = underLease(core, run, closing.signal, (signal) => takeTurn(core, run, signal, step)).finally(
+          () => {
+            underWay.delete(turn);
+            again();
+          },
+        );
+        underWay.add(turn);
+      }
+    },
+    settled,
+    close() {
+      closing.abort();
+      return settled();
+    },
+  };
+}
+
+const leaseMs = (core: Core): number => core.config.ATELIER_LEASE_SECONDS * 1000;
+
+/** Renews the lease of a run while its turn lasts, from the main loop: a loop that is blocked must lose it. Never throws. */
+async function underLease(
+  core: Core,
+  run: Run,
+  closing: AbortSignal,
+  turn: (signal: AbortSignal) => Promise<void>,
+): Promise<void> {
+  const ending = new AbortController();
+  const leave = () => ending.abort(closing.reason);
+  closing.addEventListener('abort', leave, { once: true });
+  if (closing.aborted) leave();
+  const renew = async () => {
+    const held = await core.db.sql(
+      `update run set lease_until = clock_timestamp() + $3 * interval '1 millisecond' where id = $1 and fence = $2 and lease_until is not null returning id`,
+      [run.id, run.fence, leaseMs(core)],
+      'run_renew',
+    );
+    if (held.length === 0) ending.abort();
+  };
+  // With Postgres away nobody else can claim it either; the fence decides when it is back.
+  const timer = setInterval(() => renew().catch(() => {}), leaseMs(core) / 3);
+  try {
+    await turn(ending.signal);
+  } catch (error) {
+    await (ending.signal.aborted ? change(core, run, { dueMs: 0, release: true }) : goWrong(core, run, error)).catch(
+      () => {},
+    );
+  } finally {
+    clearInterval(timer);
+    closing.removeEventListener('abort', leave);
+  }
+}
+
+/** A turn that goes wrong is taken again after a rest; one that always does pauses the run. */
+async function goWrong(core: Core, run: Run, err: unknown): Promise<void> {
+  core.log.warn({ runId: toId('Run', run.id), err }, 'a turn at a run went wrong; it is taken again');
+  const message =
+    'Something is wrong that going on does not mend; the log of the worker says what. resumeRun tries it again.';
+  const line: LogLine = { level: 'ERROR', message, stage: null };
+  await core.db.sql(
+    'select id from run_went_wrong($1, $2, $3, $4)',
+    [run.id, run.fence, wrongTurns, JSON.stringify(line)],
+    'run_went_wrong',
+  );
+  core.bus.wake(runEventsChannel, { runId: run.id });
+}
+
+async function takeTurn(
+  core: Core,
+  { id, fence, pipelineId }: Run,
+  signal: AbortSignal,
+  step: (turn: OpenTurn) => Promise<Step>,
+): Promise<void> {
+  const until = performance.now() + turnMs;
+  const pipeline = await pipelineOf(core, pipelineId);
+  while (performance.now() < until && !signal.aborted) {
+    const [run] = await core.db.sql<Run>('select * from run where id = $1 and fence = $2', [id, fence], 'run_own');
+    if (!run) return;
+    const lines: LogLine[] = [];
+    const turn = await openTurn(core, run, pipeline, {
+      signal,
+      log: (level, message, stage) =>
+        lines.push({ level, message: storable(message.slice(0, longestLine)), stage: stage ?? null }),
+    });
+    const next = (await settleDue(turn)) ? 'more' : await step(turn);
+    if (lines.length > 0) await change(core, run, { log: lines });
+    if (next === 'over') return;
+    if (next === 'more') continue;
+    await change(core, run, { dueMs: next.waitMs, release: true });
+    return;
+  }
+  await change(core, { id, fence }, { dueMs: 0, release: true });
 }
 
 /**
@@ -75,79 +212,6 @@ export async function change(
   return written.length > 0;
 }
 
-/**
- * Gives each run that has something to do a turn, under a lease.
- * @param step what is done when nothing is left to settle.
- * @returns how many there were.
- */
-export async function takeTurns(
-  core: Core,
-  limit: number,
-  signal: AbortSignal,
-  step: (turn: OpenTurn) => Promise<Step>,
-): Promise<number> {
-  const runs = await core.db.sql<Run>('select * from run_claim($1, $2)', [leaseMs(core), limit], 'run_claim');
-  await Promise.all(runs.map((run) => underLease(core, run, signal, (held) => takeTurn(core, run, held, step))));
-  return runs.length;
-}
-
-const leaseMs = (core: Core): number => core.config.ATELIER_LEASE_SECONDS * 1000;
-
-/** Renews the lease of a run while its turn lasts, from the main loop: a loop that is blocked must lose it. Never throws. */
-async function underLease(
-  core: Core,
-  run: Run,
-  signal: AbortSignal,
-  turn: (signal: AbortSignal) => Promise<void>,
-): Promise<void> {
-  const lost = new AbortController();
-  const renew = async () => {
-    const held = await core.db.sql(
-      `update run set lease_until = clock_timestamp() + $3 * interval '1 millisecond' where id = $1 and fence = $2 and lease_until is not null returning id`,
-      [run.id, run.fence, leaseMs(core)],
-      'run_renew',
-    );
-    if (held.length === 0) lost.abort();
-  };
-  // With Postgres away nobody else can claim it either; the fence decides when it is back.
-  const timer = setInterval(() => renew().catch(() => {}), leaseMs(core) / 3);
-  try {
-    await turn(AbortSignal.any([signal, lost.signal]));
-  } catch (err) {
-    core.log.warn({ runId: toId('Run', run.id), err }, 'a turn at a run went wrong; it is taken again');
-    await change(core, run, { dueMs: againMs, release: true }).catch(() => {});
-  } finally {
-    clearInterval(timer);
-  }
-}
-
-async function takeTurn(
-  core: Core,
-  { id, fence, pipelineId }: Run,
-  signal: AbortSignal,
-  step: (turn: OpenTurn) => Promise<Step>,
-): Promise<void> {
-  const until = performance.now() + turnMs;
-  const pipeline = await pipelineOf(core, pipelineId);
-  while (performance.now() < until && !signal.aborted) {
-    const [run] = await core.db.sql<Run>('select * from run where id = $1 and fence = $2', [id, fence], 'run_own');
-    if (!run) return;
-    const lines: Change['log'] = [];
-    const turn = await openTurn(core, run, pipeline, {
-      signal,
-      log: (level, message, stage) =>
-        lines.push({ level, message: storable(message.slice(0, longestLine)), stage: stage ?? null }),
-    });
-    const next = (await settleDue(turn)) ? 'more' : await step(turn);
-    if (lines.length > 0) await change(core, run, { log: lines });
-    if (next === 'over') return;
-    if (next === 'more') continue;
-    await change(core, run, { dueMs: next.waitMs, release: true });
-    return;
-  }
-  await change(core, { id, fence }, { dueMs: 0, release: true });
-}
-
 async function openTurn(
   core: Core,
   run: Run,
@@ -155,15 +219,17 @@ async function openTurn(
   own: Pick<Turn, 'signal' | 'log'>,
 ): Promise<OpenTurn> {
   const [stages, stageRuns, live, [configuration]] = await Promise.all([
-    stagesOf(core, run.configurationId, definition),
+    readStages(core, run.configurationId),
     core.db.sql<StageRun & { waitMs: number | null }>(
       'select *, (extract(epoch from next_at - clock_timestamp()) * 1000)::float8 as wait_ms from stage_run where run_id = $1',
       [run.id],
       'run_stages',
     ),
     core.db.sql<LiveBatch>(
-      `select id, stage, state, task_id, coalesce(due_at <= clock_timestamp(), false) as is_due from batch where run_id = $1 and state in ('STARTING', 'RUNNING') order by id`,
-      [run.id],
+      `select id, stage, state, task_id, coalesce(due_at <= clock_timestamp(), false) as is_due from batch
+       where run_id = $1 and state in ('STARTING', 'RUNNING') and (state = 'STARTING' or task_id is not null or due_at <= clock_timestamp())
+       order by id limit $2`,
+      [run.id, mostLive],
       'run_live',
     ),
     core.db.sql<OpenTurn['configuration']>(
@@ -178,6 +244,7 @@ async function openTurn(
       stage,
       status: inRun?.status ?? 'SKIPPED',
       waiting: stages.get(stage.key)?.waiting ?? 0,
+      running: inRun?.running ?? 0,
       live: live.filter((batch) => batch.stage === stage.key),
       waitMs: Math.max(0, inRun?.waitMs ?? 0),
     };
@@ -206,7 +273,7 @@ async function settleDue(turn: OpenTurn): Promise<boolean> {
 /** Writes what became of batches, each once. @returns whether there was any. */
 export async function settle({ core, run }: OpenTurn, outcomes: Outcome[]): Promise<boolean> {
   if (outcomes.length === 0) return false;
-  const json = JSON.stringify(outcomes);
+  const json = storableJson(outcomes);
   await core.db.sql('select id from run_settle($1, $2, $3)', [run.id, run.fence, json], 'run_settle');
   core.bus.wake(runEventsChannel, { runId: run.id });
   return true;

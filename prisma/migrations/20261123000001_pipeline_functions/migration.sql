@@ -1,7 +1,8 @@
 -- The writes of a run's life. A worker that advances a run holds its lease, and each of its writes carries the fence: without it
 -- they change nothing.
 -- Lock order everywhere: run, task, batch, stage, item, work (those with many rows in the order of their ids), hold, account.
--- AT402 too few credits, AT404 no such project, AT409 idempotency key used with another input, AT423 a run of this pipeline is live.
+-- AT402 too few credits, AT404 no such project, AT409 idempotency key used with another input, AT410 a batch that waits for no task any more,
+-- AT423 a run of this pipeline is live.
 
 -- Stages count what stands where, whoever changes it. RETRIED is counted nowhere: a later round of the same item is.
 CREATE FUNCTION work_added() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -51,21 +52,60 @@ CREATE FUNCTION run_stage_event(p_run run, p_stage text) RETURNS jsonb LANGUAGE 
   WHERE sr.run_id = p_run.id AND sr.key = p_stage
 $$;
 
--- Makes the stages of a configuration what a definition says: p_stages = [{ key, inlet }]. What is in the project already goes in at its inlet.
-CREATE FUNCTION configuration_stages(p_configuration uuid, p_stages jsonb) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE v_project uuid;
+-- What an item is, by all that it waits for, is worked on at and has been through, in all pipelines of its project.
+CREATE FUNCTION items_show(p_items uuid[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-  SELECT project_id INTO v_project FROM pipeline_configuration WHERE id = p_configuration;
+  PERFORM FROM item WHERE id = ANY (p_items) ORDER BY id FOR UPDATE;
+  UPDATE item SET state = shown.state FROM (
+    SELECT item_id, CASE WHEN bool_or(newest.state = 'RUNNING') THEN 'RUNNING' WHEN bool_or(newest.state = 'WAITING') THEN 'WAITING'
+      WHEN bool_or(newest.state = 'FAILED') THEN 'FAILED' WHEN bool_or(newest.state = 'REJECTED') THEN 'REJECTED' ELSE 'DONE' END AS state
+    FROM (SELECT DISTINCT ON (item_id, configuration_id, stage) item_id, work.state FROM work WHERE item_id = ANY (p_items)
+      ORDER BY item_id, configuration_id, stage, round DESC) newest GROUP BY 1) shown
+  WHERE item.id = shown.item_id AND item.state <> shown.state;
+END $$;
+
+-- Makes the stages of a configuration what a definition says: p_stages = [{ key, input, inlet }], first to last. What is in the project goes in at its
+-- inlet, unless it has been in this pipeline before. What waits at a stage that is gone, or that takes another kind by now, waits at the first stage that
+-- takes it and has not had it. While a run is live nothing moves: it keeps the version that it began with.
+CREATE FUNCTION configuration_stages(p_configuration uuid, p_stages jsonb) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  v_project uuid;
+  v_changed text[];
+  v_added uuid[];
+BEGIN
+  SELECT project_id INTO v_project FROM pipeline_configuration WHERE id = p_configuration FOR UPDATE;
+  INSERT INTO stage (configuration_id, key) SELECT p_configuration, e->>'key' FROM jsonb_array_elements(p_stages) e ORDER BY 2 ON CONFLICT DO NOTHING;
+  PERFORM FROM run WHERE configuration_id = p_configuration AND status NOT IN ('COMPLETED', 'FAILED', 'CANCELLED');
+  IF FOUND THEN RETURN; END IF;
+  WITH changed AS (
+    UPDATE stage s SET input = d.input, inlet = d.inlet
+    FROM stage earlier LEFT JOIN jsonb_to_recordset(p_stages) AS d(key text, input text, inlet text) ON d.key = earlier.key
+    WHERE earlier.configuration_id = p_configuration AND s.configuration_id = p_configuration AND s.key = earlier.key
+      AND (s.input, s.inlet) IS DISTINCT FROM (d.input, d.inlet) RETURNING s.key
+  )
+  SELECT array_agg(key) INTO v_changed FROM changed;
+  IF v_changed IS NULL THEN RETURN; END IF;
   -- Nothing is added meanwhile, or it would be missed.
   PERFORM pg_advisory_xact_lock(hashtextextended('items of ' || v_project, 0));
-  INSERT INTO stage (configuration_id, key, inlet) SELECT p_configuration, e->>'key', e->>'inlet' FROM jsonb_array_elements(p_stages) e ORDER BY 2
-    ON CONFLICT (configuration_id, key) DO UPDATE SET inlet = excluded.inlet WHERE stage.inlet IS DISTINCT FROM excluded.inlet;
-  UPDATE stage SET inlet = NULL WHERE configuration_id = p_configuration AND inlet IS NOT NULL
-    AND key NOT IN (SELECT e->>'key' FROM jsonb_array_elements(p_stages) e);
-  INSERT INTO work (item_id, configuration_id, stage)
-    SELECT i.id, p_configuration, s.key FROM stage s JOIN item i ON i.project_id = v_project AND i.kind = s.inlet AND i.digest IS NOT NULL
-    WHERE s.configuration_id = p_configuration ORDER BY i.id
-    ON CONFLICT DO NOTHING;
+  UPDATE work w SET stage = moved.target
+  FROM (
+    SELECT w.item_id, w.stage, w.round, t.target FROM work w JOIN stage s ON s.configuration_id = w.configuration_id AND s.key = w.stage JOIN item i ON i.id = w.item_id
+    CROSS JOIN LATERAL (
+      SELECT e.value->>'key' AS target FROM jsonb_array_elements(p_stages) WITH ORDINALITY AS e(value, place)
+      WHERE e.value->>'input' = i.kind
+        AND NOT EXISTS (SELECT FROM work o WHERE o.item_id = i.id AND o.configuration_id = p_configuration AND o.stage = e.value->>'key')
+      ORDER BY e.place LIMIT 1) t
+    WHERE w.configuration_id = p_configuration AND w.stage = ANY (v_changed) AND w.state = 'WAITING' AND i.kind IS DISTINCT FROM s.input
+  ) moved
+  WHERE w.item_id = moved.item_id AND w.configuration_id = p_configuration AND w.stage = moved.stage AND w.round = moved.round;
+  WITH added AS (
+    INSERT INTO work (item_id, configuration_id, stage)
+      SELECT i.id, p_configuration, s.key FROM stage s JOIN item i ON i.project_id = v_project AND i.kind = s.inlet AND i.digest IS NOT NULL
+      WHERE s.configuration_id = p_configuration AND NOT EXISTS (SELECT FROM work o WHERE o.item_id = i.id AND o.configuration_id = p_configuration)
+      ORDER BY i.id RETURNING item_id
+  )
+  SELECT array_agg(item_id) INTO v_added FROM added;
+  PERFORM items_show(v_added);
 END $$;
 
 -- Adds items that are not there yet, and puts them into the inlets of the project's pipelines. p_items = [{ digest, data }].
@@ -77,6 +117,10 @@ BEGIN
     RAISE EXCEPTION 'no such project' USING ERRCODE = 'AT404';
   END IF;
   PERFORM pg_advisory_xact_lock_shared(hashtextextended('items of ' || p_project, 0));
+  -- A run that is live has more to do. Its row comes before those of its items.
+  UPDATE run SET due_at = clock_timestamp() WHERE id IN (
+    SELECT r.id FROM run r JOIN stage s ON s.configuration_id = r.configuration_id AND s.inlet = p_kind
+    WHERE r.project_id = p_project AND r.status NOT IN ('COMPLETED', 'FAILED', 'CANCELLED') ORDER BY r.id FOR UPDATE OF r);
   -- Their ids are in the order in which they were given, which is that in which stages take them; written they are in the order of their digests, so that
   -- two who add the same ones do not wait for each other.
   WITH given AS MATERIALIZED (
@@ -103,6 +147,7 @@ DECLARE
   v_run run;
   v_live uuid;
   v_hold uuid;
+  v_again uuid[];
 BEGIN
   PERFORM FROM project WHERE id = (p->>'projectId')::uuid AND account_id = v_account;
   IF NOT FOUND THEN
@@ -129,6 +174,7 @@ BEGIN
     UPDATE pipeline_configuration SET queued = false WHERE id = v_configuration AND queued;
     IF NOT FOUND THEN RETURN; END IF;
   END IF;
+  PERFORM configuration_stages(v_configuration, p->'stages');
   INSERT INTO run (account_id, project_id, configuration_id, pipeline_id, trigger, input, callback_url, idempotency_key, input_hash, from_stage, estimated)
     VALUES (v_account, (p->>'projectId')::uuid, v_configuration, (p->>'pipelineId')::uuid, p->>'trigger', nullif(p->'input', 'null'), p->>'callbackUrl',
       p->>'idempotencyKey', p->>'inputHash', p->>'fromStage', (p->>'estimated')::bigint)
@@ -138,7 +184,7 @@ BEGIN
   PERFORM items_add(v_account, v_run.project_id, e->>'kind', jsonb_build_array(e)) FROM jsonb_array_elements(p->'items') e;
   -- What failed in an earlier run is taken again, in its next round.
   IF p->>'rerunOf' IS NOT NULL THEN
-    WITH failed AS (
+    WITH failed AS MATERIALIZED (
       UPDATE work w SET state = 'RETRIED' FROM batch b
       WHERE b.id = w.batch_id AND b.run_id = (p->>'rerunOf')::uuid AND w.state = 'FAILED' AND w.configuration_id = v_configuration
         AND w.stage IN (SELECT e->>'key' FROM jsonb_array_elements(p->'stages') e WHERE e->>'status' = 'PENDING')
@@ -146,7 +192,8 @@ BEGIN
     ), again AS (
       INSERT INTO work (item_id, configuration_id, stage, round, note) SELECT item_id, v_configuration, stage, round + 1, note FROM failed ON CONFLICT DO NOTHING
     )
-    UPDATE item SET state = 'WAITING' FROM failed WHERE item.id = failed.item_id;
+    SELECT array_agg(item_id) INTO v_again FROM failed;
+    PERFORM items_show(v_again);
   END IF;
   SELECT h.id INTO v_hold FROM hold_add(v_account, v_run.id, (p->>'held')::bigint) h;
   UPDATE run SET hold_id = v_hold WHERE id = v_run.id;
@@ -155,12 +202,27 @@ BEGIN
   RETURN QUERY SELECT false, v_run;
 END $$;
 
+-- A scheduled start that is refused is owed no more; a run that FAILED at once tells of it. p_next: the date after it, as it was read.
+CREATE FUNCTION run_refused(p_configuration uuid, p_pipeline uuid, p_next timestamptz, p_error jsonb) RETURNS SETOF run LANGUAGE plpgsql AS $$
+DECLARE v_run run;
+BEGIN
+  UPDATE pipeline_configuration SET queued = false WHERE id = p_configuration AND queued AND next_run_at IS NOT DISTINCT FROM p_next;
+  IF NOT FOUND THEN RETURN; END IF;
+  INSERT INTO run (account_id, project_id, configuration_id, pipeline_id, status, reason, trigger, estimated, error, due_at, completed_at)
+    SELECT account_id, project_id, id, p_pipeline, 'FAILED', p_error->>'code', 'SCHEDULED', 0, p_error, NULL, clock_timestamp()
+    FROM pipeline_configuration WHERE id = p_configuration RETURNING * INTO v_run;
+  PERFORM run_events_add(v_run.id,
+    jsonb_build_array(jsonb_build_object('kind', 'status_changed', 'data', jsonb_build_object('status', 'FAILED', 'reason', v_run.reason))));
+  RETURN NEXT v_run;
+END $$;
+
 -- Runs that have something to do, each under a lease.
 CREATE FUNCTION run_claim(p_lease_ms int, p_limit int) RETURNS SETOF run LANGUAGE sql AS $$
   UPDATE run SET lease_until = clock_timestamp() + p_lease_ms * interval '1 millisecond', fence = fence + 1, due_at = NULL
   WHERE id IN (
     SELECT r.id FROM run r
     WHERE r.status NOT IN ('COMPLETED', 'FAILED', 'CANCELLED') AND (r.lease_until IS NULL OR r.lease_until < now())
+      AND r.reason IS DISTINCT FROM 'WENT_WRONG' AND (r.rests_until IS NULL OR r.rests_until <= now())
       AND (r.due_at <= now() OR r.lease_until IS NOT NULL OR EXISTS (SELECT FROM batch b WHERE b.run_id = r.id AND b.due_at <= now()))
     ORDER BY r.due_at LIMIT p_limit FOR UPDATE SKIP LOCKED)
   RETURNING *
@@ -197,19 +259,29 @@ BEGIN
   SELECT numbered.id FROM numbered ORDER BY n;
 END $$;
 
--- The tasks that batches wait for now: p = [{ batch, task, agent, passages }]; without a task, until dueAt. A review may be decided already:
--- its batch is due then, and stays so.
-CREATE FUNCTION run_submitted(p_run uuid, p_fence int, p jsonb) RETURNS void LANGUAGE plpgsql AS $$
+-- What batches begin with: p = [{ batch, state, agent, passages, dueAt }]. A review may be decided already: its batch is due then, and stays so.
+CREATE FUNCTION run_begun(p_run uuid, p_fence int, p jsonb) RETURNS SETOF run LANGUAGE plpgsql AS $$
+DECLARE v_run run;
 BEGIN
-  PERFORM FROM run_held(p_run, p_fence);
+  SELECT * INTO v_run FROM run_held(p_run, p_fence);
   IF NOT FOUND THEN RETURN; END IF;
-  -- One that ends this very moment is waited for: its end looks for the batch.
-  PERFORM FROM task WHERE id IN (SELECT (e->>'task')::uuid FROM jsonb_array_elements(p) e) ORDER BY id FOR SHARE;
-  UPDATE batch b SET state = 'RUNNING', task_id = s.task, agent = s.agent, passages = s.passages,
-    due_at = CASE WHEN t.status IN ('COMPLETED', 'FAILED', 'CANCELLED', 'EXPIRED') OR (t.id IS NULL AND s.task IS NOT NULL) THEN clock_timestamp() ELSE coalesce(b.due_at, s."dueAt") END
-  FROM jsonb_to_recordset(p) AS s(batch uuid, task uuid, agent jsonb, passages jsonb, "dueAt" timestamptz) LEFT JOIN task t ON t.id = s.task
+  UPDATE batch b SET state = s.state, agent = s.agent, passages = s.passages, due_at = coalesce(b.due_at, s."dueAt")
+  FROM jsonb_to_recordset(p) AS s(batch uuid, state text, agent jsonb, passages jsonb, "dueAt" timestamptz)
   WHERE b.id = s.batch AND b.run_id = p_run AND b.state = 'STARTING';
+  RETURN NEXT v_run;
 END $$;
+
+-- A task that draws on a run's hold is its batch's from its first moment: its idempotency key is `batch:` with the batch's id.
+CREATE FUNCTION task_drawn() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  UPDATE batch SET state = 'RUNNING', task_id = NEW.id
+    WHERE id = (SELECT substr(key, 7)::uuid FROM idempotency_key WHERE task_id = NEW.id) AND state = 'STARTING';
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'the batch waits for no task any more' USING ERRCODE = 'AT410';
+  END IF;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER task_drawn AFTER INSERT ON task FOR EACH ROW WHEN (NEW.hold_id IS NOT NULL) EXECUTE FUNCTION task_drawn();
 
 -- A task that draws on a run's hold has ended: its batch is due.
 CREATE FUNCTION task_drawn_ended() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -221,13 +293,15 @@ CREATE TRIGGER task_drawn_ended AFTER UPDATE OF status ON task FOR EACH ROW
   WHEN (NEW.hold_id IS NOT NULL AND NEW.status IN ('COMPLETED', 'FAILED', 'CANCELLED', 'EXPIRED') AND OLD.status <> NEW.status)
   EXECUTE FUNCTION task_drawn_ended();
 
--- What became of batches, each once: p = [{ batch, state, error, items: [{ id, state, becomes, data, next }], outputs: [{ kind, data, origin, assets, next }],
--- back: [{ item, stage, note }] }]. items.state: of its work here; becomes: of the item; next: the stages that it, or the output, goes on to.
+-- What became of batches, each once: p = [{ batch, state, error, items: [{ id, state, data, next }], outputs: [{ kind, data, origin, assets, next }],
+-- back: [{ item, stage, note }] }]. items.state: of its work here; next: the stages that it, or the output, goes on to.
 CREATE FUNCTION run_settle(p_run uuid, p_fence int, p jsonb) RETURNS SETOF run LANGUAGE plpgsql AS $$
 DECLARE
   v_run run;
   v_settled uuid[];
   v_stages text[];
+  v_items uuid[];
+  v_back uuid[];
   v_events jsonb;
 BEGIN
   SELECT * INTO v_run FROM run_held(p_run, p_fence);
@@ -244,18 +318,24 @@ BEGIN
   END IF;
 
   WITH settling AS MATERIALIZED (
-    SELECT s.batch, b.stage, i.id AS item, i.state, i.becomes, nullif(i.data, 'null') AS data, coalesce(i.next, '[]') AS next
+    SELECT s.batch, b.stage, i.id AS item, w.round, i.state, nullif(i.data, 'null') AS data, coalesce(i.next, '[]') AS next
     FROM jsonb_to_recordset(p) AS s(batch uuid, items jsonb) JOIN batch b ON b.id = s.batch
-    CROSS JOIN LATERAL jsonb_to_recordset(s.items) AS i(id uuid, state text, becomes text, data jsonb, next jsonb)
+    CROSS JOIN LATERAL jsonb_to_recordset(s.items) AS i(id uuid, state text, data jsonb, next jsonb)
+    JOIN work w ON w.item_id = i.id AND w.batch_id = s.batch
     WHERE s.batch = ANY (v_settled) ORDER BY i.id
-  ), shown AS (
-    UPDATE item SET state = s.becomes, data = coalesce(s.data, item.data) FROM settling s WHERE item.id = s.item
+  ), edited AS (
+    UPDATE item SET data = s.data FROM settling s WHERE item.id = s.item AND s.data IS NOT NULL
   ), ended AS (
     UPDATE work w SET state = s.state, batch_id = CASE WHEN s.state = 'WAITING' THEN NULL ELSE w.batch_id END
     FROM settling s WHERE w.item_id = s.item AND w.batch_id = s.batch AND w.configuration_id = v_run.configuration_id AND w.stage = s.stage AND w.state = 'RUNNING'
   ), passed AS (
-    INSERT INTO work (item_id, configuration_id, stage)
-      SELECT s.item, v_run.configuration_id, n.stage FROM settling s CROSS JOIN LATERAL jsonb_array_elements_text(s.next) AS n(stage) ON CONFLICT DO NOTHING
+    -- What was sent back goes once more through the stages behind, each time in its next round there.
+    INSERT INTO work (item_id, configuration_id, stage, round)
+      SELECT s.item, v_run.configuration_id, n.stage, coalesce(earlier.round, 0) + 1
+      FROM settling s CROSS JOIN LATERAL jsonb_array_elements_text(s.next) AS n(stage)
+      LEFT JOIN LATERAL (SELECT round, state FROM work w
+        WHERE w.item_id = s.item AND w.configuration_id = v_run.configuration_id AND w.stage = n.stage ORDER BY round DESC LIMIT 1) earlier ON true
+      WHERE earlier.round IS NULL OR (s.round > 1 AND earlier.state NOT IN ('WAITING', 'RUNNING'))
   ), counted AS (
     UPDATE stage_run sr SET running = sr.running - n.items, done = sr.done + n.done, failed = sr.failed + n.failed
     FROM (SELECT stage, count(*) AS items, count(*) FILTER (WHERE state IN ('DONE', 'REJECTED')) AS done, count(*) FILTER (WHERE state = 'FAILED') AS failed
@@ -265,7 +345,7 @@ BEGIN
     UPDATE run SET failures = failures + (SELECT count(*) FROM settling WHERE state = 'FAILED') WHERE id = p_run
   )
   SELECT coalesce(jsonb_agg(jsonb_build_object('kind', 'item_finished', 'data', jsonb_build_object('stageKey', stage, 'itemId', item, 'state', state)) ORDER BY item)
-    FILTER (WHERE state IN ('DONE', 'REJECTED', 'FAILED')), '[]'), array_agg(DISTINCT stage) INTO v_events, v_stages FROM settling;
+    FILTER (WHERE state IN ('DONE', 'REJECTED', 'FAILED')), '[]'), array_agg(DISTINCT stage), array_agg(item) INTO v_events, v_stages, v_items FROM settling;
 
   WITH made AS (
     INSERT INTO item (account_id, project_id, kind, state, data, origin, batch_id, place, task_id, asset_ids)
@@ -293,15 +373,16 @@ BEGIN
   ), again AS (
     INSERT INTO work (item_id, configuration_id, stage, round, note) SELECT item_id, v_run.configuration_id, stage, round + 1, note FROM earlier ON CONFLICT DO NOTHING
   )
-  UPDATE item SET state = 'WAITING' FROM earlier WHERE item.id = earlier.item_id;
+  SELECT array_agg(item_id) INTO v_back FROM earlier;
+  PERFORM items_show(v_items || v_back);
 
   SELECT v_events || coalesce(jsonb_agg(run_stage_event(v_run, stage)), '[]') INTO v_events FROM unnest(v_stages) AS stages(stage);
   PERFORM run_events_add(p_run, v_events);
   RETURN QUERY SELECT * FROM run WHERE id = p_run;
 END $$;
 
--- The end of a worker's turn at a run, or a change of its stages. p: { status, reason, error, stage: { key, status, nextMs }, log: [{ level, stage, message }],
--- dueMs, release }. Only from one of `from`, where that is given. An ended run gives the rest of its hold back.
+-- The end of a worker's turn at a run, or a change of its stages. p: { status, reason, refused, error, stage: { key, status, nextMs },
+-- log: [{ level, stage, message }], dueMs, release }. Only from one of `from`, where that is given. An ended run gives the rest of its hold back.
 CREATE FUNCTION run_turn(p_run uuid, p_fence int, p jsonb) RETURNS SETOF run LANGUAGE plpgsql AS $$
 DECLARE
   v_run run;
@@ -321,19 +402,21 @@ BEGIN
     END IF;
   END IF;
   IF v_ends THEN
-    UPDATE stage_run sr SET waiting = s.waiting, status = CASE WHEN sr.status = 'RUNNING' THEN 'FAILED' WHEN sr.status = 'PENDING' THEN 'SKIPPED' ELSE sr.status END,
+    UPDATE stage_run sr SET waiting = s.waiting, status = CASE WHEN sr.status = 'RUNNING' AND p->>'status' = 'FAILED' THEN 'FAILED'
+          WHEN sr.status = 'RUNNING' THEN 'COMPLETED' WHEN sr.status = 'PENDING' THEN 'SKIPPED' ELSE sr.status END,
         completed_at = CASE WHEN sr.status = 'RUNNING' THEN clock_timestamp() ELSE sr.completed_at END
       FROM stage s WHERE sr.run_id = p_run AND s.configuration_id = v_run.configuration_id AND s.key = sr.key;
     PERFORM hold_close(v_run.hold_id);
   END IF;
   UPDATE run SET status = coalesce(p->>'status', status), reason = CASE WHEN p ? 'status' THEN p->>'reason' ELSE reason END,
-    error = coalesce(nullif(p->'error', 'null'), error),
+    refused = coalesce((p->>'refused')::bigint, refused), error = coalesce(nullif(p->'error', 'null'), error),
     current_stage = coalesce(p->'stage'->>'key', current_stage),
     paused_at = CASE WHEN p->>'status' = 'PAUSED' THEN clock_timestamp() WHEN p->>'status' = 'RUNNING' THEN NULL ELSE paused_at END,
     cancelled_at = CASE WHEN p->>'status' = 'CANCELLED' THEN clock_timestamp() ELSE cancelled_at END,
     completed_at = CASE WHEN v_ends THEN clock_timestamp() END,
     due_at = CASE WHEN p ? 'dueMs' THEN least(due_at, clock_timestamp() + (p->>'dueMs')::int * interval '1 millisecond') ELSE due_at END,
-    lease_until = CASE WHEN v_ends OR (p->>'release')::boolean THEN NULL ELSE lease_until END
+    lease_until = CASE WHEN v_ends OR (p->>'release')::boolean THEN NULL ELSE lease_until END,
+    wrong_turns = CASE WHEN (p->>'release')::boolean THEN 0 ELSE wrong_turns END
   WHERE id = p_run RETURNING * INTO v_run;
   SELECT v_events || coalesce(jsonb_agg(jsonb_build_object('kind', 'logged', 'data', e)), '[]') INTO v_events FROM jsonb_array_elements(coalesce(p->'log', '[]')) e;
   IF p ? 'status' THEN
@@ -341,6 +424,21 @@ BEGIN
   END IF;
   PERFORM run_events_add(p_run, v_events);
   RETURN QUERY SELECT * FROM run WHERE id = p_run;
+END $$;
+
+-- A turn went wrong: the run rests, each time for longer. Where nobody can say how it would go on, somebody has to look.
+CREATE FUNCTION run_went_wrong(p_run uuid, p_fence int, p_most int, p_log jsonb) RETURNS SETOF run LANGUAGE plpgsql AS $$
+DECLARE v_run run;
+BEGIN
+  SELECT * INTO v_run FROM run_held(p_run, p_fence);
+  IF NOT FOUND THEN RETURN; END IF;
+  IF v_run.wrong_turns + 1 >= p_most AND v_run.status IN ('RUNNING', 'WAITING_FOR_REVIEW', 'PAUSING') THEN
+    RETURN QUERY SELECT * FROM run_turn(p_run, p_fence,
+      jsonb_build_object('status', 'PAUSED', 'reason', 'WENT_WRONG', 'log', jsonb_build_array(p_log), 'release', true));
+  ELSE
+    RETURN QUERY UPDATE run SET wrong_turns = wrong_turns + 1, due_at = clock_timestamp(), lease_until = NULL,
+      rests_until = clock_timestamp() + power(2, least(wrong_turns, 6)) * interval '1 second' WHERE id = p_run RETURNING *;
+  END IF;
 END $$;
 
 -- What a person asks of a run: p_status = PAUSING, RUNNING or CANCELLING, from one of p_from. p_credits are added to its hold. No row: it stands elsewhere.
@@ -352,7 +450,8 @@ BEGIN
   IF p_credits > 0 THEN
     PERFORM hold_add(v_run.account_id, p_run, p_credits);
   END IF;
-  UPDATE run SET status = p_status, reason = NULL, children_policy = coalesce(p_children, children_policy), due_at = clock_timestamp(),
+  UPDATE run SET status = p_status, reason = NULL, refused = NULL, children_policy = coalesce(p_children, children_policy), due_at = clock_timestamp(),
+    wrong_turns = 0, rests_until = NULL,
     paused_at = CASE WHEN p_status = 'RUNNING' THEN NULL ELSE paused_at END WHERE id = p_run;
   PERFORM run_events_add(p_run, jsonb_build_array(jsonb_build_object('kind', 'status_changed', 'data', jsonb_build_object('status', p_status, 'reason', NULL))));
   RETURN QUERY SELECT * FROM run WHERE id = p_run;

@@ -1,3 +1,5 @@
+import pLimit from 'p-limit';
+import { toId } from '../../id.ts';
 import { searchKnowledge } from '../../knowledge/search.ts';
 import { type FullBatch, scopeOf } from '../batch.ts';
 import type { RetrieveStage, TasksStage } from '../definition.ts';
@@ -7,26 +9,32 @@ import { fill } from '../template.ts';
 import type { StageKind, Turn } from './stage.ts';
 
 const longestQuery = 2_000;
+const searchesAtOnce = 4;
 
 /** What the project knows of an item: kept with the item, for the stages after it. */
 export const retrieveKind: StageKind<RetrieveStage> = {
+  atOnce: 20,
   async begin(turn, stage, batches) {
-    const outcomes: Outcome[] = [];
-    for (const batch of batches) {
-      try {
-        const passages = await retrieve(turn, stage, batch);
-        const made = batch.items.map(({ id, data }) => ({ data: { ...(data as object), passages }, from: [id] }));
-        outcomes.push(done(turn.definition, stage, batch, made));
-      } catch (error) {
-        if (!(error instanceof RangeError)) throw error;
-        outcomes.push(failed(batch, { code: 'INPUT_TOO_LARGE', message: error.message, retryable: false }));
-      }
-    }
-    return { begun: [], outcomes };
+    const limit = pLimit(searchesAtOnce);
+    const outcomes = await Promise.all(batches.map((batch) => limit(() => lookUp(turn, stage, batch))));
+    return { begun: 0, outcomes };
   },
+  // Begun, it has ended.
   collect: async (_turn, _stage, batches) => batches.map(() => null),
-  abandon: async (_turn, batches) => batches.map(givenBack),
+  giveUp: async (_turn, batches) => batches.map(givenBack),
 };
+
+async function lookUp(turn: Turn, stage: RetrieveStage, batch: FullBatch): Promise<Outcome> {
+  turn.signal.throwIfAborted();
+  try {
+    const passages = await retrieve(turn, stage, batch);
+    const made = batch.items.map(({ id, data }) => ({ data: { ...(data as object), passages }, from: [id] }));
+    return done(turn.definition, stage, batch, made);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return failed(batch, { code: 'INPUT_TOO_LARGE', message: error.message, retryable: false });
+  }
+}
 
 /** Looks up what a stage asks for, with a batch's items filled in. */
 export async function retrieve(
@@ -39,7 +47,7 @@ export async function retrieve(
   const { first, category, tags } = how;
   const found = await searchKnowledge(core, run, { query, first, category, tags });
   return found.map(({ document, text, score, fullTextScore, trigramScore, semanticScore, weight }) => ({
-    documentId: document.id,
+    documentId: toId('KnowledgeDocument', document.id),
     title: document.title,
     text,
     score,

@@ -1,11 +1,13 @@
 import type { Review } from '../../db.ts';
-import type { FullBatch } from '../batch.ts';
+import { type Begun, type FullBatch, writeBegun } from '../batch.ts';
 import type { ReviewStage } from '../definition.ts';
 import { done, givenBack, type Outcome } from '../outcome.ts';
-import type { Begun, StageKind, Turn } from './stage.ts';
+import type { StageKind, Turn } from './stage.ts';
 
 /** A person decides on each item. */
 export const reviewKind: StageKind<ReviewStage> = {
+  // Nobody is spared a review because others are waiting for theirs.
+  atOnce: 200,
   async begin({ core, run }, stage, batches) {
     const rows = await core.db.sql<{ batchId: string; expiresAt: Date | null }>(
       `insert into review (account_id, project_id, batch_id, item_id, form, expires_at)
@@ -22,8 +24,9 @@ export const reviewKind: StageKind<ReviewStage> = {
       ],
       'review_begin',
     );
-    const begun = rows.map(({ batchId, expiresAt }): Begun => ({ batch: batchId, dueAt: expiresAt ?? undefined }));
-    return { begun, outcomes: [] };
+    const begun = rows.map(({ batchId, expiresAt }): Begun => ({ batch: batchId, state: 'RUNNING', dueAt: expiresAt }));
+    await writeBegun(core, run, begun);
+    return { begun: begun.length, outcomes: [] };
   },
 
   async collect(turn, stage, batches) {
@@ -39,7 +42,7 @@ export const reviewKind: StageKind<ReviewStage> = {
     return batches.map((batch) => outcomeOf(turn, stage, batch, byBatch.get(batch.id)));
   },
 
-  async abandon({ core }, batches) {
+  async giveUp({ core }, batches) {
     const ids = batches.map(({ id }) => id);
     await core.db.sql(
       `update review set outcome = 'ABANDONED', decided_at = clock_timestamp() where batch_id = any($1) and outcome is null`,

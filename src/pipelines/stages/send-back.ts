@@ -29,7 +29,7 @@ export async function judge(
     return done(turn.definition, stage, batch, same);
   }
   turn.log('INFO', `Sent back to ${to}: ${reason}`, stage.key);
-  const items = batch.items.map(({ id }) => ({ id, state: 'REJECTED' as const, becomes: 'REJECTED' as const }));
+  const items = batch.items.map(({ id }) => ({ id, state: 'REJECTED' as const }));
   const back = earlier.map(({ itemId }) => ({ item: itemId, stage: to, note: reason }));
   return { batch: batch.id, state: 'DONE', items, outputs: [], back };
 }

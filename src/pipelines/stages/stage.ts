@@ -17,28 +17,24 @@ export interface Turn {
   signal: AbortSignal;
 }
 
-/** A batch that was begun and goes on without the worker. */
-export interface Begun {
-  batch: string;
-  /** The task that it waits for. */
-  task?: string;
-  agent?: { id: string; version: number };
-  passages?: unknown;
-  /** When it is looked at again, if nothing happens before. */
-  dueAt?: Date;
+/** What came of beginning batches. */
+export interface Beginning {
+  /** How many go on without the worker. */
+  begun: number;
+  /** Those that have ended at once. */
+  outcomes: Outcome[];
+  /** The run's hold has too little for the rest: the credits of the first that was refused. */
+  refused?: number;
 }
 
 /** How one kind of stage works. */
 export interface StageKind<Stage extends StageDefinition> {
-  /** Begins batches, each as it fits. Those that have ended at once come back as outcomes. Asked again for one that was begun before, it does nothing twice.
-   * `isEmpty`: the run's hold has too little for the rest. */
-  begin(
-    turn: Turn,
-    stage: Stage,
-    batches: FullBatch[],
-  ): Promise<{ begun: Begun[]; outcomes: Outcome[]; isEmpty?: boolean }>;
+  /** Batches that are begun in one go: between two goes the run hears what it is told. */
+  atOnce: number;
+  /** Begins batches. Asked again for one that was begun before, it does nothing twice. */
+  begin(turn: Turn, stage: Stage, batches: FullBatch[]): Promise<Beginning>;
   /** What became of batches that are due. Null: nothing yet. */
   collect(turn: Turn, stage: Stage, batches: FullBatch[]): Promise<(Outcome | null)[]>;
-  /** Ends batches that the run does not want any more. Those that have ended at once come back as outcomes; the others are collected when they have. */
-  abandon(turn: Turn, batches: FullBatch[]): Promise<Outcome[]>;
+  /** Ends batches that have no task and that the run does not want any more. Left out are those that are collected all the same. */
+  giveUp(turn: Turn, batches: FullBatch[]): Promise<Outcome[]>;
 }

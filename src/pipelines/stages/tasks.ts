@@ -3,43 +3,59 @@ import type { Core } from '../../core.ts';
 import type { Task } from '../../db.ts';
 import { Refusal } from '../../errors.ts';
 import { toId } from '../../id.ts';
-import { cancelTasks } from '../../lifecycle/cancel.ts';
 import { createTask } from '../../lifecycle/create.ts';
 import { type Agent, agentFor } from '../agent.ts';
-import { type FullBatch, scopeOf } from '../batch.ts';
+import { type Begun, type FullBatch, scopeOf, writeBegun } from '../batch.ts';
+import type { StageSettings } from '../configuration.ts';
 import type { TasksStage } from '../definition.ts';
 import { done, failed, givenBack, type Made, type Outcome, type RunError } from '../outcome.ts';
 import { writePassages } from '../passage.ts';
 import { fill, lookUp } from '../template.ts';
 import { retrieve } from './retrieve.ts';
 import { judge } from './send-back.ts';
-import type { Begun, StageKind, Turn } from './stage.ts';
+import type { Beginning, StageKind, Turn } from './stage.ts';
 
 const submitsAtOnce = 16;
 
 /** One task for each batch. */
 export const tasksKind: StageKind<TasksStage> = {
+  atOnce: 200,
   async begin(turn, stage, batches) {
-    const agent = await agentFor(turn, stage);
+    const { core, run, signal } = turn;
+    const agent = await agentFor(core, run, stage, turn.settings(stage));
     const limit = pLimit(submitsAtOnce);
-    const begun: Begun[] = [];
-    const outcomes: Outcome[] = [];
-    let isEmpty = false;
-    await Promise.all(
-      batches.map((batch) =>
-        limit(async () => {
-          if (isEmpty) return;
-          try {
-            begun.push(await submit(turn, stage, batch, agent));
-          } catch (error) {
-            if (!(error instanceof Refusal) && !(error instanceof RangeError)) throw error;
-            if (error instanceof Refusal && error.kind === 'InsufficientCreditsError') isEmpty = true;
-            else outcomes.push(failed(batch, refusedAs(error)));
-          }
-        }),
-      ),
+    const each = async <Result>(work: (batch: FullBatch) => Promise<Result>): Promise<Result[]> => {
+      const ends = await Promise.allSettled(
+        batches.map((batch) =>
+          limit(() => {
+            signal.throwIfAborted();
+            return work(batch);
+          }),
+        ),
+      );
+      // What has begun has ended before the turn does.
+      return ends.map((end) => {
+        if (end.status === 'rejected') throw end.reason;
+        return end.value;
+      });
+    };
+    const prepared = new Map(
+      await each(async (batch) => [batch.id, await prepare(turn, stage, batch, agent)] as const),
     );
-    return { begun, outcomes, isEmpty };
+    await writeBegun(core, run, [...prepared.values()]);
+    const beginning: Beginning = { begun: 0, outcomes: [] };
+    await each(async (batch) => {
+      if (beginning.refused !== undefined) return;
+      try {
+        await submit(turn, stage, batch, agent, prepared.get(batch.id)!);
+        beginning.begun++;
+      } catch (error) {
+        if (!(error instanceof Refusal) && !(error instanceof RangeError)) throw error;
+        if (error instanceof Refusal && 'required' in error.facts) beginning.refused = error.facts.required;
+        else beginning.outcomes.push(failed(batch, refusedAs(error)));
+      }
+    });
+    return beginning;
   },
 
   async collect(turn, stage, batches) {
@@ -49,11 +65,7 @@ export const tasksKind: StageKind<TasksStage> = {
     return Promise.all(batches.map((batch) => outcomeOf(turn, stage, batch, byId.get(batch.taskId!))));
   },
 
-  async abandon(turn, batches) {
-    const live = batches.flatMap(({ taskId }) => taskId ?? []);
-    await cancelTasks(turn.core, live);
-    return batches.filter(({ taskId }) => taskId === null).map(givenBack);
-  },
+  giveUp: async (_turn, batches) => batches.map(givenBack),
 };
 
 /** The input of a batch's task: what the agent brings, then what the stage says. */
@@ -70,33 +82,44 @@ export function taskInput(
   return fill({ ...brought, ...stage.task }, scope);
 }
 
-async function submit(turn: Turn, stage: TasksStage, batch: FullBatch, agent: Agent | null): Promise<Begun> {
-  const { core, run } = turn;
-  const { provider, model } = turn.settings(stage);
-  const passages = stage.retrieve && (await retrieve(turn, stage.retrieve, batch));
-  const scope = scopeOf(batch, run.input, passages && { passages: writePassages(passages) });
-  const { task } = await createTask(
+/** Who does a batch, and what he is told of what the project knows: kept before the task is made. */
+async function prepare(turn: Turn, stage: TasksStage, batch: FullBatch, agent: Agent | null): Promise<Begun> {
+  return {
+    batch: batch.id,
+    state: 'STARTING',
+    agent: agent && { id: agent.id, version: agent.version },
+    passages: stage.retrieve && (await retrieve(turn, stage.retrieve, batch)),
+  };
+}
+
+async function submit(
+  { core, run, settings }: Turn,
+  stage: TasksStage,
+  batch: FullBatch,
+  agent: Agent | null,
+  { passages }: Begun,
+): Promise<void> {
+  const scope = scopeOf(batch, run.input, passages ? { passages: writePassages(passages) } : {});
+  await createTask(
     core,
     { accountId: run.accountId, projectId: run.projectId },
     {
       type: stage.taskType,
       input: taskInput(core, stage, agent, scope),
       projectId: run.projectId,
-      provider: provider ?? agent?.provider,
-      model: model ?? (provider ? undefined : agent?.model),
+      ...targetOf(settings(stage), agent),
       holdId: run.holdId!,
-      // Asked again after a crash, it is the same task.
+      // By this key the database gives the task to its batch, in the transaction that makes it.
       idempotencyKey: `batch:${batch.id}`,
       sent: { batch: batch.id },
       tags: [toId('Run', run.id), stage.key],
     },
   );
-  return {
-    batch: batch.id,
-    task: task.id,
-    passages,
-    agent: agent ? { id: agent.id, version: agent.version } : undefined,
-  };
+}
+
+/** Who is asked for the task: what is set for the stage, else what its agent says. */
+export function targetOf({ provider, model }: StageSettings, agent: Agent | null) {
+  return provider === null ? { provider: agent?.provider, model: model ?? agent?.model } : { provider, model };
 }
 
 async function outcomeOf(
