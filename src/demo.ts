@@ -1,11 +1,12 @@
 import { catchInterrupt } from './cli/interrupt.ts';
 import type { ProgressBoard } from './cli/progress.ts';
+import { RefusedError } from './client.ts';
 import { demoPipeline } from './demo/pipeline.ts';
 import type { Services } from './demo/services.ts';
 import { demoTasks } from './demo/tasks.ts';
 import { ConfigError, OutsideError } from './errors.ts';
 
-/** `npm run demo`: one task of each type; `npm run demo -- pipeline`: a whole pipeline. */
+/** `npm run demo`: one task of each type; `npm run demo -- pipeline [provider [model]]`: a whole pipeline. */
 const demos = { tasks: demoTasks, pipeline: demoPipeline };
 
 const interrupt = catchInterrupt();
@@ -37,8 +38,8 @@ async function run(): Promise<number> {
 function explain(error: unknown): number {
   // What fails then fails because everything is being stopped.
   if (interrupt.code !== null) return interrupt.code;
-  const isExpected = error instanceof ConfigError || error instanceof OutsideError;
-  const words = isExpected ? error.message : error instanceof Error ? error.stack : String(error);
+  const isExpected = [ConfigError, OutsideError, RefusedError].some((type) => error instanceof type);
+  const words = isExpected ? (error as Error).message : error instanceof Error ? error.stack : String(error);
   process.stderr.write(`\nthe demo failed: ${words}\n`);
   return 1;
 }

@@ -422,6 +422,34 @@ describe('generate_text', () => {
     expect(JSON.parse(made.produced.result.text)).toEqual(value);
   });
 
+  it('makes lists of different things: what the prompt names in quotation marks, then its aspects', async () => {
+    const idea = { type: 'object', properties: { title: { type: 'string' }, angle: { type: 'string' } } };
+    const ideas = async (prompt: string, minItems: number) => {
+      const responseSchema = { type: 'object', properties: { ideas: { type: 'array', minItems, items: idea } } };
+      const [first, second] = [
+        await run('generate_text', { prompt, responseSchema }),
+        await run('generate_text', { prompt, responseSchema }),
+      ];
+      expect(first.produced.result).toEqual(second.produced.result);
+      return first.produced.result.json.ideas;
+    };
+    expect(
+      await ideas('Give two ideas for articles about compost. People search for: ["compost","worms in compost"].', 2),
+    ).toEqual([
+      { title: 'Worms in compost', angle: 'worms in compost' },
+      { title: 'Compost: first steps', angle: 'compost: first steps' },
+    ]);
+    const many = await ideas('Give ideas for articles about whales. They eat krill and sing.', 30);
+    for (const field of ['title', 'angle'])
+      expect(new Set(many.map((each: any) => each[field]))).toHaveProperty('size', 30);
+  });
+
+  it('writes a section on each thing that the prompt names', async () => {
+    const prompt = 'Write the article "Compost in winter" in Markdown. Its headings: ["frozen heaps","Worms"]';
+    const { text } = (await run('generate_text', { prompt })).produced.result;
+    expect(text.match(/^#.*$/gm)).toEqual(['# Compost in winter', '## Frozen heaps', '## Worms']);
+  });
+
   it.each([
     [{ type: 'nonsense' }],
     [{ type: 'string', pattern: '^[0-9]{4}$' }],

@@ -13,6 +13,9 @@ export interface Download {
   facts: string;
 }
 
+/** What there is to store of a task, or of something else that has assets. */
+type Results = Pick<TaskFacts, 'id' | 'assets' | 'textResult' | 'promptResult'>;
+
 const extensions: { [contentType: string]: string } = {
   'image/png': 'png',
   'image/jpeg': 'jpg',
@@ -35,7 +38,7 @@ const extensions: { [contentType: string]: string } = {
  * Stores everything that a task gave in `directory`: its assets by their signed URLs, and the texts of a result.
  * @throws OutsideError when an asset cannot be had.
  */
-export async function downloadResults(task: TaskFacts, directory: string, name: string): Promise<Download[]> {
+export async function downloadResults(task: Results, directory: string, name: string): Promise<Download[]> {
   await mkdir(directory, { recursive: true });
   const downloads: Download[] = [];
   for (const [index, asset] of task.assets.entries()) {
@@ -62,7 +65,7 @@ export async function downloadResults(task: TaskFacts, directory: string, name: 
   return downloads;
 }
 
-function texts({ textResult, promptResult }: TaskFacts): [extension: string, text: string][] {
+function texts({ textResult, promptResult }: Results): [extension: string, text: string][] {
   const found: [string, string][] = [];
   if (textResult) found.push(['txt', textResult.text]);
   if (textResult?.json != null) found.push(['json', JSON.stringify(textResult.json, null, 2)]);

@@ -1,160 +1,117 @@
-import { createWriteStream, mkdirSync, writeFileSync } from 'node:fs';
-import { join, relative, resolve } from 'node:path';
-import { Readable } from 'node:stream';
-import { pipeline as pipe } from 'node:stream/promises';
 import { openProgress, type ProgressBoard } from '../cli/progress.ts';
-import { renderTable } from '../cli/table.ts';
-import { type Client, call, RefusedError } from '../client.ts';
+import type { Client } from '../client.ts';
+import { articlesDirectory, emptyArticles, writeArticles } from './articles.ts';
+import { ask } from './ask.ts';
+import { compareBill, readBooks, type StageFacts } from './bill.ts';
 import { keywords } from './keywords.ts';
-import { openAccount, outputDirectory, type Services, say, startServices } from './services.ts';
+import { checkProvider, findModel, openAiHint } from './provider.ts';
+import { demoEnvironment, openAccount, type Services, say, startServices } from './services.ts';
+import { watchRun } from './watch.ts';
 
 const grantedCredits = 20_000;
-/** Paused once, to be seen: when so many articles are written. */
-const pausedAfter = 3;
 const pageSize = 100;
+/** The stages whose texts a provider writes. */
+const writing = ['ideas', 'briefs', 'articles', 'image_prompts'];
 
 interface Run {
   id: string;
   status: string;
-  reason: string | null;
+  error: { code: string; message: string } | null;
   creditsEstimated: number;
-  creditsHeld: number;
   creditsUsed: number;
-  stages: { key: string; status: string; done: number; failed: number; creditsUsed: number }[];
-}
-
-interface Item {
-  id: string;
-  data: { title: string; markdown: string };
-  assets: { url: string }[];
+  stages: StageFacts[];
 }
 
 /**
  * `content_automation` from 60 keywords to illustrated articles, watched live, paused and resumed once on the way.
- * @param rest the name of a provider that writes the texts, as openai. Default: the local engine.
- * @returns the exit code: 0 when the run was COMPLETED and its credits are those of the ledger.
+ * @param rest the name of a provider that writes the texts, as openai, and of its model. Default: the local engine; the provider's first model.
+ * @returns the exit code: 0 when the run was COMPLETED, wrote articles, and its credits are, stage by stage, those of the ledger.
+ * @throws ConfigError when the provider is not there or lacks a setting.
  */
 export async function demoPipeline(
   services: Services,
   shows: (board: ProgressBoard) => void,
-  [provider]: string[],
+  [provider, model]: string[],
 ): Promise<number> {
+  if (provider !== undefined) await checkProvider(demoEnvironment(process.env), provider);
+  emptyArticles();
   const environment = await startServices(services, 'from keywords to illustrated articles');
   const { client, operator, accountId } = await openAccount(environment, services.servers[0]!.url, grantedCredits);
   const projectId = (await ask(client, createProject, {})).project.id;
-  const project = { project: projectId };
-  const { added } = await ask(client, addItems, { ...project, items: keywords });
-  if (provider) await ask(client, setProvider, { input: { projectId, ...provided(provider) } });
-  const { total, required } = await ask(client, estimateRun, project);
-  say(
-    `  project   ${projectId}, ${added} keywords; estimated ${total} credits, of which the run holds ${required}\n\n`,
-  );
+  const { added } = await ask(client, addItems, { project: projectId, items: keywords });
+  say(`  project   ${projectId}, ${added} keywords, ${grantedCredits} credits\n`);
+  say(`  texts     ${await setWriter(client, projectId, provider, model)}\n`);
+  const { total, required } = await ask(client, estimateRun, { project: projectId });
+  say(`  estimate  at most ${total} credits; the run holds ${required} and gives back what it does not use\n\n`);
+
   const startedAt = performance.now();
-  const { run } = await ask(client, startRun, project);
-  const board = openProgress(process.stdout, longestKey);
+  const { run } = await ask(client, startRun, { project: projectId });
+  const keys = run.stages.map(({ key }: StageFacts) => key);
+  const board = openProgress(process.stdout, Math.max(...keys.map((key: string) => key.length)));
   shows(board);
-  await watch(client, projectId, run.id, board);
+  await watchRun(client, { id: run.id, projectId, keys }, board);
   board.stop();
-  const ended: Run = (await client.request(readRun, { id: run.id })).run;
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
-  const files = await writeFiles(client, projectId);
-  const isBalanced = await showCredits(operator, accountId, ended);
-  say(`\nthe run ended ${ended.status} in ${seconds} s; ${files} files are in ${outputDirectory}/\n`);
-  return ended.status === 'COMPLETED' && isBalanced ? 0 : 1;
+
+  const ended: Run = (await client.request(readRun, { id: run.id })).run;
+  const { articles, files, withoutImage } = await writeArticles(client, projectId);
+  const isBalanced = await showBill(operator, accountId, ended);
+  await showFailures(client, ended);
+  const lacking = withoutImage > 0 ? `, ${withoutImage} of them without an image` : '';
+  say(`\nthe run ended ${ended.status} in ${seconds} s${ended.error ? `: ${ended.error.message}` : ''}\n`);
+  say(`${articles} articles${lacking}, ${files.length} files, are in ${articlesDirectory}/`);
+  say(files[0] ? `; begin with ${files[0]}\n` : '\n');
+  if (provider === undefined)
+    say(`\nHave the texts written by a model, as of an Ollama on this machine:\n\n${openAiHint}\n`);
+  return ended.status === 'COMPLETED' && articles > 0 && isBalanced ? 0 : 1;
 }
 
-/** The stages whose texts a provider writes. */
-const writing = ['ideas', 'briefs', 'articles', 'image_prompts'];
-const provided = (provider: string) => ({
-  pipeline: 'content_automation',
-  stages: writing.map((key) => ({ key, provider })),
-});
-const longestKey = 'image_prompts'.length;
-
-/** Follows the run to its end; pauses and resumes it once, and approves what waits for a review. */
-async function watch(client: Client, projectId: string, id: string, board: ProgressBoard): Promise<void> {
-  const lines = new Map<string, ReturnType<ProgressBoard['add']>>();
-  let isPaused = false;
-  const whole = board.add('run');
-  for await (const { stage, status, reason } of client.runEvents(id)) {
-    if (status) whole.update(status === 'COMPLETED' ? 1 : 0, `${status}${reason ? `, ${reason}` : ''}`);
-    if (stage) {
-      const line = lines.get(stage.key) ?? board.add(stage.key);
-      lines.set(stage.key, line);
-      const { waiting, running, done, failed } = stage;
-      const all = waiting + running + done + failed;
-      const note = `${done} of ${all}${running ? `, ${running} at work` : ''}${failed ? `, ${failed} failed` : ''}`;
-      line.update(all === 0 ? 1 : (done + failed) / all, note);
-      if (stage.key === 'articles' && done >= pausedAfter && !isPaused) {
-        isPaused = true;
-        await ask(client, pauseRun, { id });
-      }
-    }
-    if (status === 'PAUSED') await ask(client, resumeRun, { id });
-    if (status === 'WAITING_FOR_REVIEW') await approve(client, projectId);
-  }
+/** @returns who writes the texts, in words. */
+async function setWriter(
+  client: Client,
+  projectId: string,
+  provider: string | undefined,
+  wanted: string | undefined,
+): Promise<string> {
+  if (provider === undefined) return 'templates of the local engine; no language model is asked';
+  const { model, others } = await findModel(client, provider, wanted);
+  const stages = writing.map((key) => ({ key, provider, model }));
+  await ask(client, setStages, { input: { projectId, pipeline: 'content_automation', stages } });
+  const choice = others > 0 && wanted === undefined ? `; for another of its ${others + 1} models add its name` : '';
+  return `by ${model} of ${provider}${choice}`;
 }
 
-async function approve(client: Client, projectId: string): Promise<void> {
-  const { reviews } = await client.request(readReviews, { project: projectId, first: pageSize });
-  for (const { id } of reviews.nodes) await ask(client, decideReview, { id });
-}
-
-/** @returns how many files were written. */
-async function writeFiles(client: Client, projectId: string): Promise<number> {
-  const directory = resolve(outputDirectory);
-  mkdirSync(directory, { recursive: true });
-  let count = 0;
-  const name = (title: string, extension: string) =>
-    join(
-      directory,
-      `${String(++count).padStart(3, '0')}-${title
-        .toLowerCase()
-        .replace(/[^a-z0-9]+/g, '-')
-        .slice(0, 60)}.${extension}`,
-    );
-  for (const { data } of await readAll(client, projectId, 'article'))
-    writeFileSync(name(data.title, 'md'), `${data.markdown}\n`);
-  for (const { data, assets } of await readAll(client, projectId, 'image')) {
-    const answer = await call(assets[0]!.url);
-    await pipe(Readable.fromWeb(answer.body as never), createWriteStream(name(data.title, 'png')));
-  }
-  say(`\n  articles and images in ${relative('', directory)}/\n`);
-  return count;
-}
-
-async function readAll(client: Client, projectId: string, kind: string): Promise<Item[]> {
-  const all: Item[] = [];
-  for (let after: string | null = null; ; ) {
-    const page: any = (await client.request(readItems, { project: projectId, kind, first: pageSize, after })).items;
-    all.push(...page.nodes);
-    if (!page.pageInfo.hasNextPage) return all;
-    after = page.pageInfo.endCursor;
-  }
-}
-
-/** @returns whether the stages' credits are those that the ledger says were taken. */
-async function showCredits(operator: Client, accountId: string, run: Run): Promise<boolean> {
-  const rows = run.stages.map(({ key, status, done, failed, creditsUsed }) => [key, status, done, failed, creditsUsed]);
-  say(`\n${renderTable(['stage', 'status', 'done', 'failed', 'credits'], rows)}`);
-  const { node } = await operator.request('query ($id: ID!) { node(id: $id) { ... on Account { available held } } }', {
-    id: accountId,
-  });
-  const ofStages = run.stages.reduce((sum, { creditsUsed }) => sum + creditsUsed, 0);
-  const ofLedger = grantedCredits - node.available - node.held;
-  const isBalanced = ofStages === run.creditsUsed && ofStages === ofLedger && node.held === 0;
+async function showBill(operator: Client, accountId: string, run: Run): Promise<boolean> {
+  const books = await readBooks(operator, accountId);
+  const { table, differences } = compareBill(run, books);
+  say(`\n${table}\n  estimated at most ${run.creditsEstimated}, used ${run.creditsUsed}; `);
+  say(`the account has ${books.available} of ${grantedCredits} left, ${books.held} held\n`);
   say(
-    `\n  estimated ${run.creditsEstimated}, used ${run.creditsUsed}; the stages add up to ${ofStages}; the account paid ${ofLedger}, `,
+    differences.length === 0
+      ? '  every stage, and the balance, as the ledger has them\n'
+      : '  NOT as the ledger has it:\n',
   );
-  say(`${node.held} held: ${isBalanced ? 'the same' : 'NOT THE SAME'}\n`);
-  return isBalanced;
+  for (const line of differences) say(`    ${line}\n`);
+  return differences.length === 0;
 }
 
-/** @throws RefusedError for a member of the union that is no success. */
-async function ask(client: Client, query: string, variables: object): Promise<any> {
-  const [answer] = Object.values<any>(await client.request(query, variables));
-  if (answer.code) throw new RefusedError(answer);
-  return answer;
+/** Why tasks failed: each reason once, with how many tasks of the stage it met. */
+async function showFailures(client: Client, run: Run): Promise<void> {
+  if (run.stages.every(({ failed }) => failed === 0)) return;
+  const reasons = new Map(run.stages.map(({ key }) => [key, new Map<string, number>()]));
+  for (let after: string | null = null; ; ) {
+    const { tasks }: any = (await client.request(readTasks, { id: run.id, first: pageSize, after })).run;
+    for (const { tags, error } of tasks.nodes) {
+      const ofStage = reasons.get(tags.find((tag: string) => reasons.has(tag)));
+      const reason = error && `${error.code}, ${error.message}`;
+      if (reason) ofStage?.set(reason, (ofStage.get(reason) ?? 0) + 1);
+    }
+    if (!tasks.pageInfo.hasNextPage) break;
+    after = tasks.pageInfo.endCursor;
+  }
+  say('\n  what failed\n');
+  for (const [key, ofStage] of reasons)
+    for (const [reason, count] of ofStage) say(`    ${key}: ${count} × ${reason}\n`);
 }
 
 const refusal = '... on UserError { code message } ... on ValidationError { issues { path message } }';
@@ -162,27 +119,24 @@ const createProject = `mutation { createProject(input: { name: "magazine" }) { .
 const addItems = `mutation ($project: ID!, $items: [JSON!]!) {
   addItems(projectId: $project, kind: "keyword", items: $items) { ... on AddItemsSuccess { added skipped } ${refusal} }
 }`;
-const setProvider = `mutation ($input: UpdatePipelineConfigurationInput!) {
+const setStages = `mutation ($input: UpdatePipelineConfigurationInput!) {
   updatePipelineConfiguration(input: $input) { ... on UpdatePipelineConfigurationSuccess { configuration { id } } ${refusal} }
 }`;
 const estimateRun = `query ($project: ID!) {
   estimateRun(projectId: $project, pipeline: "content_automation") { ... on RunEstimate { total required } ${refusal} }
 }`;
 const startRun = `mutation ($project: ID!) {
-  startRun(projectId: $project, pipeline: "content_automation") { ... on RunSuccess { run { id } } ${refusal} }
+  startRun(projectId: $project, pipeline: "content_automation") { ... on RunSuccess { run { id stages { key } } } ${refusal} }
 }`;
-const runResult = '... on RunSuccess { run { id status } } ... on UserError { code message }';
-const pauseRun = `mutation ($id: ID!) { pauseRun(id: $id) { ${runResult} } }`;
-const resumeRun = `mutation ($id: ID!) { resumeRun(id: $id) { ${runResult} } }`;
 const readRun = `query ($id: ID!) {
-  run(id: $id) { id status reason creditsEstimated creditsHeld creditsUsed stages { key status done failed creditsUsed } }
+  run(id: $id) {
+    id status error { code message } creditsEstimated creditsUsed stages { key status done failed creditsUsed }
+  }
 }`;
-const readReviews = `query ($project: ID!, $first: Int) { reviews(projectId: $project, first: $first) { nodes { id } } }`;
-const decideReview = `mutation ($id: ID!) {
-  decideReview(id: $id, decision: APPROVE) { ... on DecideReviewSuccess { review { id } } ${refusal} }
-}`;
-const readItems = `query ($project: ID!, $kind: String!, $first: Int, $after: String) {
-  items(projectId: $project, kind: $kind, first: $first, after: $after) {
-    nodes { id data assets { url } } pageInfo { hasNextPage endCursor }
+const readTasks = `query ($id: ID!, $first: Int, $after: String) {
+  run(id: $id) {
+    tasks(first: $first, after: $after) {
+      nodes { ... on BaseTask { tags error { code message } } } pageInfo { hasNextPage endCursor }
+    }
   }
 }`;

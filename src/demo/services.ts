@@ -1,3 +1,4 @@
+import { mkdirSync, rmSync } from 'node:fs';
 import { relative } from 'node:path';
 import { prepareDatabase, withCore } from '../cli/database.ts';
 import { makeKey } from '../cli/key.ts';
@@ -7,6 +8,8 @@ import { freePort } from '../embedded/port.ts';
 import { type Stack, startStack } from '../embedded/stack.ts';
 
 export const outputDirectory = 'demo-output';
+/** Whoever interrupts a demo does not wait for its last answers. */
+const drainSeconds = '2';
 
 /** Private services of a demo, and what stands on them. */
 export interface Services {
@@ -21,16 +24,36 @@ export interface Account {
   accountId: string;
 }
 
-/** Starts Postgres, Redis, API and worker. @param services what has been started stands in it at once, for whoever has to stop it. */
+/**
+ * PURE. What a demo takes over: what sets adapters, plugins and embeddings; never the configured services, as it must not write into
+ * anybody's database.
+ */
+export function demoEnvironment(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  const isService = /^(ATELIER|S3)_|^(DATABASE|REDIS)_URL/;
+  // Embeddings on a private host need it among the allowed ones, settings of a plugin's adapter need the plugin.
+  const isWanted = /^ATELIER_(ADAPTER|EMBEDDINGS)_|^ATELIER_(PLUGINS|ALLOWED_HOSTS)(_FILE)?$/;
+  return Object.fromEntries(
+    Object.entries(environment).filter(([name]) => !isService.test(name) || isWanted.test(name)),
+  );
+}
+
+/** Starts Postgres, Redis, API and worker, all empty. @param services what has been started stands in it at once, for whoever has to stop it. */
 export async function startServices(services: Services, title: string): Promise<NodeJS.ProcessEnv> {
   say(`\nAtelier: ${title}, on private services\n\n`);
   const startedAt = performance.now();
-  // Never the configured services: a demo must not write into anybody's database.
-  const isOurs = (name: string) => /^(ATELIER|S3)_|^(DATABASE|REDIS)_URL/.test(name);
-  const rest = Object.fromEntries(Object.entries(process.env).filter(([name]) => !isOurs(name)));
-  const stack = await startStack({ directory: '.atelier/demo', environment: {} });
+  // Nothing of an earlier demo: one that was interrupted would go on, and buy what nobody watches.
+  const stack = await startStack({ directory: '.atelier/demo', throwaway: true, environment: {} });
   services.stack = stack;
-  const environment = { LOG_LEVEL: 'error', ...rest, ...stack.environment, ATELIER_PORT: String(await freePort()) };
+  const { ATELIER_STORAGE_DIRECTORY: assets } = stack.environment;
+  rmSync(assets!, { recursive: true, force: true });
+  mkdirSync(assets!);
+  const environment = {
+    LOG_LEVEL: 'error',
+    ...demoEnvironment(process.env),
+    ...stack.environment,
+    ATELIER_PORT: String(await freePort()),
+    ATELIER_DRAIN_SECONDS: drainSeconds,
+  };
   await prepareDatabase(environment);
   services.servers = await Promise.all([startProcess('api', environment), startProcess('worker', environment)]);
   const elapsed = ((performance.now() - startedAt) / 1000).toFixed(1);

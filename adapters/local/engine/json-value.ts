@@ -1,10 +1,13 @@
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { InputRefusal } from './refusal.ts';
+import { capitalise } from './topic.ts';
 
 /** Where strings come from. */
 export interface Source {
   topic: string;
   words: string[];
+  /** What the prompt names beside its topic: the elements of a list are about one each. */
+  subjects: string[];
 }
 
 interface Making extends Source {
@@ -131,10 +134,31 @@ function arrayFor(schema: any, name: string, making: Making): unknown[] {
     // Different where they can be, for uniqueItems.
     const choices = item.enum as unknown[] | undefined;
     if (choices) return choices[index % choices.length];
-    const words = making.words.length > 0 ? [...making.words.slice(index % making.words.length), ...making.words] : [];
-    const value = valueFor(item, `${name} ${index + 1}`, { ...making, words });
+    const value = valueFor(item, `${name} ${index + 1}`, aboutElement(making, index));
     return typeof value === 'number' && schema.uniqueItems ? value + index * (item.multipleOf ?? 1) : value;
   });
+}
+
+/** What there is to say of anything. */
+const aspects = ['first steps', 'a closer look', 'common mistakes', 'what it takes', 'in practice', 'what comes next'];
+
+/** Lists are of different things: each element is about a subject of its own, and when there are no more, about an aspect. */
+function aboutElement(making: Making, index: number): Making {
+  const { topic, words, subjects } = making;
+  const theme = nth([...subjects, ...words], index);
+  return {
+    ...making,
+    topic: subjects[index] ?? `${topic}: ${nth(aspects, index - subjects.length)}`,
+    words: theme ? [theme, ...words.filter((word) => word !== theme)] : [],
+    subjects: [],
+  };
+}
+
+/** Round and round, numbered from the second time on. Undefined: the list is empty. */
+function nth(list: string[], index: number): string | undefined {
+  const round = Math.floor(index / list.length) + 1;
+  const value = list[index % list.length];
+  return value && round > 1 ? `${value} ${round}` : value;
 }
 
 const formats: Record<string, string> = {
@@ -150,20 +174,24 @@ const formats: Record<string, string> = {
   uuid: '00000000-0000-4000-8000-000000000000',
 };
 
-function stringFor(schema: any, name: string, { topic, words }: Making): string {
+function stringFor(schema: any, name: string, making: Making): string {
   const fixed = formats[schema.format];
   if (fixed) return fixed;
-  const long = /text|body|summary|description|content|paragraph|story|answer|reason/i.test(name);
-  const short = /name|label|tag|word|keyword|category|key|id/i.test(name) || / \d+$/.test(name);
-  const theme = words[0] ?? topic;
-  let value = long
-    ? `${topic.charAt(0).toUpperCase()}${topic.slice(1)}, in short: ${words.slice(0, 4).join(', ') || topic}.`
-    : short
-      ? theme
-      : topic;
+  let value = wordingFor(name, schema.description ?? '', making);
   const [least, most] = [schema.minLength ?? 0, schema.maxLength ?? 10_000];
-  while ([...value].length < least && value.length < 100_000) value += ` ${theme}`;
+  while ([...value].length < least && value.length < 100_000) value += ` ${making.words[0] ?? making.topic}`;
   return [...value].slice(0, most).join('');
+}
+
+/** A sentence, a word, a heading or the bare topic: as the name, or what is said of it, asks for. */
+function wordingFor(name: string, description: string, { topic, words }: Making): string {
+  const isLong = /text|body|summary|description|content|paragraph|story|answer|reason/i;
+  if (isLong.test(name) || /sentence|paragraph/i.test(description))
+    return `${capitalise(topic)}, in short: ${words.slice(0, 4).join(', ') || topic}.`;
+  if (/title|headline/i.test(name)) return capitalise(topic);
+  if (/audience/i.test(name)) return `people who ask about ${topic}`;
+  if (/name|label|tag|word|keyword|category|key|id/i.test(name) || / \d+$/.test(name)) return words[0] ?? topic;
+  return topic;
 }
 
 function numberFor(schema: any, whole: boolean): number {

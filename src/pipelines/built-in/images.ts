@@ -8,6 +8,6 @@ export const images: StageDefinitionInput = {
   input: 'image_prompt',
   output: 'image',
   taskType: 'generate_image',
-  task: { prompt: '{{image_prompt.title}}. {{image_prompt.prompt}}', width: 1024, height: 576, count: 1 },
+  task: { prompt: '{{image_prompt.prompt}}', width: 1024, height: 576, count: 1 },
   data: { title: '{{article.title}}', prompt: '{{image_prompt.prompt}}' },
 };
