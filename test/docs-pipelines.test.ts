@@ -80,8 +80,7 @@ describe('who does what it says', () => {
         'query ($project: ID!) { reviews(projectId: $project) { nodes { id item { data } } } }',
       );
       for (const { id } of nodes) {
-        const decide = graphql('decideReview').replace('title: "Better"', 'text: "Better"');
-        await ask(decide, { id });
+        await ask(graphql('decideReview'), { id });
       }
     }
     expect(statuses).toEqual(['RUNNING', 'WAITING_FOR_REVIEW', 'COMPLETED']);
