@@ -1,12 +1,23 @@
+import { getEventListeners } from 'node:events';
+import { readdir, readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { Core } from '../src/core.ts';
+import type { KnowledgeDocument } from '../src/db.ts';
+import { OutsideError } from '../src/errors.ts';
 import { toId } from '../src/id.ts';
+import { updateDocument } from '../src/knowledge/document.ts';
 import { embedTexts } from '../src/knowledge/embed.ts';
 import { embedDue } from '../src/knowledge/embed-due.ts';
+import { extractPassages } from '../src/knowledge/extract.ts';
 import { splitPassages as split } from '../src/knowledge/passages.ts';
 import { searchKnowledge } from '../src/knowledge/search.ts';
 import { dropAbandoned } from '../src/knowledge/text.ts';
 import { similarity, trigramScorer } from '../src/knowledge/trigram.ts';
+import { toBytes, toUnit } from '../src/knowledge/vector.ts';
+import { openVectors } from '../src/knowledge/vectors.ts';
 import { isStorable } from '../src/lifecycle/storable.ts';
 import { createTestBed, type TestBed } from './kit.ts';
 import { writePdf } from './pdf.ts';
@@ -164,6 +175,27 @@ describe('a document', () => {
     expect(passage.text).not.toMatch(/secret|menu|example/);
   });
 
+  it('is read from HTML with a table: each row is a line, however many rows there are and whatever they span', async () => {
+    const row = (name: string, price: string) => `<tr><td>${name}</td><td><b>${price}</b></td></tr>`;
+    const table = `<table><tr><th>Name</th><th>Price</th></tr>${row('Apple', '3')}${row('Pear', '4')}</table>`;
+    const read = (html: string) => extractPassages(Buffer.from(html), 'text/html', 'text');
+    expect(await read(`${table}<p>after</p>`)).toEqual(['Name | Price\nApple | 3\nPear | 4\n\nafter']);
+    const wide = `<table>${'<tr><td colspan=2000 rowspan=2000>wide</td></tr>'.repeat(20)}</table>`;
+    expect(await read(wide)).toHaveLength(1);
+    expect((await read(`<table>${row('Plum', '5').repeat(100_000)}</table>`)).length).toBeGreaterThan(1_000);
+  });
+
+  it('keeps the text that took its place when it is renamed at the same time', async () => {
+    const { document } = await add({ text: 'The first text.' });
+    const [former] = await bed.sql<KnowledgeDocument>('select * from knowledge_document where project_id = $1', [
+      await uuidOf(projectId),
+    ]);
+    await update(document.id, { text: 'The second text.' });
+    const renamed = await updateDocument(bed.core, former!, { title: 'Renamed' });
+    expect(renamed).toMatchObject({ title: 'Renamed', passageCount: 1, sizeBytes: 16n });
+    expect((await found({ query: 'renamed' })).map(({ text }) => text)).toEqual(['The second text.']);
+  });
+
   it('is read from an uploaded PDF and from an uploaded text', async () => {
     const assetId = await upload(writePdf(['The lighthouse keeper', 'winds the clock on Sundays.']), 'application/pdf');
     expect((await add({ assetId })).document).toMatchObject({ contentType: 'application/pdf', passageCount: 1 });
@@ -212,6 +244,27 @@ describe('what is no document is refused, and leaves nothing', () => {
     // Uploads look at the beginning only.
     const late = await upload(Buffer.concat([Buffer.from('word '.repeat(300_000)), Buffer.from([0xff])]), 'text/plain');
     await refused({ assetId: late }, ['assetId'], /UTF-8/);
+  });
+
+  it('HTML of more than 512 elements within each other, at once', async () => {
+    const nested = (depth: number) => `${'<div>'.repeat(depth)}deep${'</div>'.repeat(depth)}`;
+    const begun = performance.now();
+    await expect(extractPassages(Buffer.from(nested(200_000)), 'text/html', 'text')).rejects.toThrow(
+      'text: has more than 512 HTML elements within each other',
+    );
+    expect(performance.now() - begun).toBeLessThan(10_000);
+    await refused({ text: nested(513), contentType: 'text/html' }, ['text'], /512 HTML elements/);
+    expect(await extractPassages(Buffer.from(nested(512)), 'text/html', 'text')).toEqual(['deep']);
+    const unclosed = '<p>one<br><ul><li>two<li>three</ul>'.repeat(1_000);
+    expect(await extractPassages(Buffer.from(unclosed), 'text/html', 'text')).not.toHaveLength(0);
+  });
+
+  it('what no process can be started for: tried again later', async () => {
+    const refusal = await withoutNode(() =>
+      extractPassages(Buffer.from('<p>x</p>'), 'text/html', 'text').catch((error: unknown) => error),
+    );
+    expect(refusal).toBeInstanceOf(OutsideError);
+    expect(refusal).toMatchObject({ retryable: true, message: expect.stringMatching(/extract-process: .*ENOENT/) });
   });
 
   it('an asset of 50 MB, and a text of more than 5,000 passages', async () => {
@@ -349,6 +402,59 @@ describe('a search', () => {
       expect(await found({ query })).toEqual([]);
   });
 
+  it('compares each vector once, whatever was written while they were read, and those of before when they were too many', async () => {
+    const { document } = await add({ text: 'Tulips bloom in spring.' });
+    await embedAll();
+    const project = await uuidOf(projectId);
+    const scope = { accountId: bed.account.uuid, projectId: project };
+    const model = 'energetic-ai/en';
+    const added: string[] = [];
+    // Between the reading of the revision and that of the vectors another document is embedded.
+    const core = intercept(bed.core, async (name) => {
+      if (name !== 'knowledge_documents' || added.length > 0) return;
+      added.push((await add({ text: 'Roses bloom in summer.' })).document.id);
+      await embedAll();
+    });
+    const nearest = async () => {
+      const vectors = await openVectors(core, project, model);
+      const [query] = await embedTexts(core, ['flowers']);
+      return vectors.nearest(Float32Array.from(query!), { chosen: null, most: 30 }).map(({ id }) => id);
+    };
+    await nearest();
+    const ids = await nearest();
+    expect(ids).toHaveLength(2);
+    expect(new Set(ids).size).toBe(2);
+
+    await bed.sql('update knowledge_document set passage_count = 50001 where project_id = $1', [project]);
+    await update(document.id, { weight: 2 });
+    expect(await nearest()).toEqual([]);
+    await bed.sql('update knowledge_document set passage_count = 1 where project_id = $1', [project]);
+    await update(document.id, { weight: 1 });
+    expect((await nearest()).sort()).toEqual(ids.sort());
+    expect((await searchKnowledge(core, scope, { query: 'flowers', first: 5 }))[0]!.semanticScore).toBeGreaterThan(0.2);
+  });
+
+  it('reads again from the start what a failing database cut off', async () => {
+    const text = Array.from({ length: 2_001 }, (_, index) => `# Part ${index}\n\n${'word '.repeat(50)}`).join('\n\n');
+    const { document } = await add({ text });
+    const project = await uuidOf(projectId);
+    const model = 'energetic-ai/en';
+    await bed.sql(
+      `update knowledge_passage set embedding = $2, embedding_model = $3, revision = 1 where project_id = $1`,
+      [project, toBytes(toUnit([1, 2, 3])), model],
+    );
+    await bed.sql('update knowledge_document set embed_due_at = null where project_id = $1', [project]);
+    let reads = 0;
+    const core = intercept(bed.core, async (name) => {
+      if (name === 'knowledge_vectors' && ++reads === 2) throw new Error('the connection was lost');
+    });
+    await expect(openVectors(core, project, model)).rejects.toThrow('lost');
+    const vectors = await openVectors(core, project, model);
+    const near = vectors.nearest(toUnit([1, 2, 3]), { chosen: null, most: 5_000 });
+    expect([near.length, new Set(near.map(({ id }) => id)).size]).toEqual([2_001, 2_001]);
+    await remove(document.id);
+  });
+
   it('finds what another process changed', async () => {
     const { document } = await add({ title: 'Old', text: 'Tulips bloom in spring.' });
     await embedAll();
@@ -387,6 +493,102 @@ describe('embedding', () => {
     await expect(embedTexts(bed.core, ['x'], AbortSignal.abort(new Error('enough')))).rejects.toThrow('enough');
   });
 
+  it('is left at once by whoever gives up, also while the process hangs; it goes on for the others', async () => {
+    await embedTexts(bed.core, ['x']);
+    const [pid] = await childrenCalled('embed-process');
+    process.kill(pid!, 'SIGSTOP');
+    const signal = new AbortController();
+    const left = embedTexts(bed.core, new Array(1_000).fill('a text'), signal.signal).catch(
+      (reason: unknown) => reason,
+    );
+    const stays = embedTexts(bed.core, ['a cat']);
+    const expired = embedTexts(bed.core, ['x'], AbortSignal.timeout(100)).catch((reason: unknown) => reason);
+    try {
+      expect(await expired).toMatchObject({ name: 'TimeoutError' });
+      const begun = performance.now();
+      signal.abort(new Error('enough'));
+      expect(await left).toMatchObject({ message: 'enough' });
+      expect(performance.now() - begun).toBeLessThan(500);
+    } finally {
+      process.kill(pid!, 'SIGCONT');
+    }
+    expect(await stays).toHaveLength(1);
+    expect(getEventListeners(signal.signal, 'abort')).toHaveLength(0);
+    const kept = new AbortController().signal;
+    await embedTexts(bed.core, ['one', 'two'], kept);
+    expect(getEventListeners(kept, 'abort')).toHaveLength(0);
+  });
+
+  it('starts one process for all that wait, and says what became of it', async () => {
+    const stop = async () => {
+      await embedTexts(bed.core, ['x']);
+      const [pid] = await childrenCalled('embed-process');
+      process.kill(pid!, 'SIGSTOP');
+      return pid!;
+    };
+    const embed = (text: string) => embedTexts(bed.core, [text]).catch((error: unknown) => error);
+    const first = await stop();
+    const [lost, next] = [embed('x'), embed('y')];
+    process.kill(first, 'SIGKILL');
+    // It had answered before: another takes its place.
+    expect(await lost).toMatchObject({ retryable: true, message: expect.stringMatching(/SIGKILL/) });
+    expect(await next).toHaveLength(1);
+
+    const second = await stop();
+    const last = embed('x');
+    process.kill(second, 'SIGKILL');
+    await last;
+    const errors = await withoutNode(() => Promise.all(Array.from({ length: 1_000 }, () => embed('x'))));
+    expect(errors[0]).toBeInstanceOf(OutsideError);
+    expect(errors[0]).toMatchObject({ retryable: true, message: expect.stringMatching(/embed-process: .*ENOENT/) });
+    expect(new Set(errors).size).toBe(1);
+    expect(await embedTexts(bed.core, ['x'])).toHaveLength(1);
+  });
+
+  it('of a very long text reads the beginning only', async () => {
+    const [long] = await embedTexts(bed.core, ['the quick brown fox '.repeat(5_000)]);
+    expect(long).toEqual((await embedTexts(bed.core, ['the quick brown fox '.repeat(500)]))[0]);
+  });
+
+  it('written by two workers at once is the one that came first', async () => {
+    const { document } = await add({ text: 'Something to read.' });
+    const project = await uuidOf(projectId);
+    let isTaken = false;
+    // The other takes over what this one seems to have given up, after it has read the passages and before it writes.
+    const slow = intercept(bed.core, async (name) => {
+      if (name !== 'knowledge_embed_write' || isTaken) return;
+      isTaken = true;
+      await bed.sql('update knowledge_document set embed_due_at = now() where project_id = $1', [project]);
+      await embedAll();
+    });
+    while (await embedDue(slow, 16));
+    expect(isTaken).toBe(true);
+    const read = () =>
+      bed.sql<{ revision: bigint }>('select revision from knowledge_passage where project_id = $1', [project]);
+    // 1: it was shown. 2: the other's.
+    expect(await read()).toEqual([{ revision: 2n }]);
+    expect(document.passageCount).toBe(1);
+  });
+
+  it('gives pgvector no vector without a direction: its distance from anything would be no number', async () => {
+    await add({ title: '日本語', text: '日本語' });
+    await add({ text: 'A cat.' });
+    // As the migration leaves it, with a column that keeps what it is given.
+    await bed.sql(`create domain vector as text`);
+    await bed.sql('alter table knowledge_passage add column vector vector');
+    await bed.sql(`create function knowledge_nearest() returns int language sql as 'select 1'`);
+    const other = intercept(bed.core, async () => {});
+    while (await embedDue(other, 16));
+    const rows = await bed.sql<{ vector: string | null }>(
+      'select vector from knowledge_passage where project_id = $1 order by text',
+      [await uuidOf(projectId)],
+    );
+    await bed.sql('drop function knowledge_nearest');
+    await bed.sql('alter table knowledge_passage drop column vector');
+    await bed.sql('drop domain vector');
+    expect(rows.map(({ vector }) => vector?.slice(0, 1))).toEqual(['[', undefined]);
+  });
+
   it('is shared by workers, and goes on after one that died', async () => {
     const text = Array.from(
       { length: 12 },
@@ -411,12 +613,13 @@ describe('embedding', () => {
   it('comes from any server with the OpenAI API; another model embeds everything again', async () => {
     const asked: any[] = [];
     let status = 200;
+    let body: string | undefined;
     const server = createServer(async (request, response) => {
-      const body = JSON.parse(Buffer.concat(await request.toArray()).toString());
-      asked.push({ url: request.url, authorization: request.headers.authorization, ...body });
+      const given = JSON.parse(Buffer.concat(await request.toArray()).toString());
+      asked.push({ url: request.url, authorization: request.headers.authorization, ...given });
       response.statusCode = status;
-      const data = body.input.map((text: string, index: number) => ({ index, embedding: [text.length, 3, 4] }));
-      response.end(JSON.stringify({ data: data.reverse() }));
+      const data = given.input.map((text: string, index: number) => ({ index, embedding: [text.length, 3, 4] }));
+      response.end(body ?? JSON.stringify({ data: data.reverse() }));
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const { port } = server.address() as { port: number };
@@ -440,6 +643,20 @@ describe('embedding', () => {
       });
       status = 500;
       await expect(embedTexts(remote.core, ['x'])).rejects.toThrow(/answered 500/);
+      status = 200;
+      for (const wrong of [
+        'no JSON',
+        'null',
+        '{"data":[null]}',
+        '{"data":[{"index":0}]}',
+        '{"data":[{"index":0,"embedding":"AAAA"}]}',
+        '{"data":[{"index":1,"embedding":[1]}]}',
+      ]) {
+        body = wrong;
+        const refusal = await embedTexts(remote.core, ['x']).catch((error: unknown) => error);
+        expect(refusal).toBeInstanceOf(OutsideError);
+        expect(refusal).toMatchObject({ message: expect.stringMatching(/one vector for each of 1 texts/) });
+      }
     } finally {
       await remote.close();
       server.close();
@@ -491,6 +708,76 @@ describe('a text that is written in several statements', () => {
   });
 });
 
+describe('the vocabulary', () => {
+  const read = async () =>
+    bed.sql<{ word: string; passages: number }>(
+      'select word, passages from knowledge_word where project_id = $1 order by word',
+      [await uuidOf(projectId)],
+    );
+  /** Counted anew. */
+  const expected = async () =>
+    bed.sql<{ word: string; passages: number }>(
+      `select word, count(*)::int as passages from knowledge_passage, unnest(tsvector_to_array(search)) as word
+      where project_id = $1 and length(word) between 4 and 32 and word ~ '^[[:alpha:]]+$' group by word order by word`,
+      [await uuidOf(projectId)],
+    );
+  const words = async () => (await read()).map(({ word }) => word);
+
+  it('is that of the texts that are there', async () => {
+    const { document } = await add({ title: 'Rock', text: 'Granite and quartz.' });
+    const other = await add({ title: 'Rock', text: 'Granite and basalt.' });
+    expect(await words()).toEqual(['basalt', 'granit', 'quartz', 'rock']);
+    await update(document.id, { text: 'Granite and marble.' });
+    expect(await words()).toEqual(['basalt', 'granit', 'marbl', 'rock']);
+    expect((await found({ query: 'quarz' })).length).toBe(0);
+    await remove(other.document.id);
+    expect(await words()).toEqual(['granit', 'marbl', 'rock']);
+    await bed.sql(
+      `update knowledge_document set version = 0, staged_at = now() - interval '11 minutes' where project_id = $1`,
+      [await uuidOf(projectId)],
+    );
+    await dropAbandoned(bed.core, 10);
+    expect(await words()).toEqual([]);
+  });
+
+  it('is right when documents come, change and go at once', async () => {
+    const some = (seed: number) =>
+      Array.from(
+        { length: 40 },
+        (_, part) =>
+          `# Part ${part}\n\n${Array.from({ length: 40 }, (_, index) => vocabulary[(seed * 7 + part * 13 + index * (seed + 3)) % vocabulary.length]).join(' ')}`,
+      ).join('\n\n');
+    const project = await uuidOf(projectId);
+    await Promise.all(
+      Array.from({ length: 8 }, async (_, seed) => {
+        for (let round = 0; round < 4; round++) {
+          const { document } = await add({ text: some(seed + round), category: `writer ${seed}` });
+          const answers = await Promise.all([
+            update(document.id, { text: some(seed + round + 1) }),
+            update(document.id, { title: `title${'abcd'[round]}` }),
+          ]);
+          expect(answers.map(({ __typename }) => __typename)).toEqual(new Array(2).fill('KnowledgeDocumentSuccess'));
+          if (round % 2 === 0) expect((await remove(document.id)).__typename).toBe('DeleteKnowledgeDocumentSuccess');
+          // Several documents in one statement, as the sweeper removes them.
+          if (round === 3 && seed < 4) {
+            await bed.sql(
+              `update knowledge_document set version = 0, staged_at = now() - interval '11 minutes'
+              where project_id = $1 and category = $2`,
+              [project, `writer ${seed}`],
+            );
+            await dropAbandoned(bed.core, 10);
+          }
+        }
+      }),
+    );
+    const now = await read();
+    expect(now.length).toBeGreaterThan(50);
+    expect(now).toEqual(await expected());
+    await bed.sql('delete from knowledge_document where project_id = $1', [project]);
+    expect(await read()).toEqual([]);
+  });
+});
+
 describe('passages', () => {
   const splitPassages = (text: string) => split(text) ?? [];
 
@@ -521,6 +808,24 @@ describe('passages', () => {
 });
 
 describe('similarity of spelling', () => {
+  it('remembers no endless words', () => {
+    setFlagsFromString('--expose-gc');
+    const collect: () => void = runInNewContext('gc');
+    const heap = () => {
+      collect();
+      return process.memoryUsage().heapUsed;
+    };
+    const words = Array.from({ length: 2_000 }, (_, index) =>
+      Array.from({ length: 200 }, (_, at) => ((index + 1) * (at + 7) ** 2).toString(36).slice(-4).padEnd(4, 'x')).join(
+        '',
+      ),
+    );
+    const before = heap();
+    const score = trigramScorer('granite');
+    for (const word of words) score(word);
+    expect(heap() - before).toBeLessThan(20_000_000);
+  });
+
   it('is that of pg_trgm', async () => {
     for (const [one, other] of [
       ['word', 'two'],
@@ -540,4 +845,39 @@ describe('similarity of spelling', () => {
 async function uuidOf(id: string): Promise<string> {
   const rows = await bed.sql<{ id: string }>('select id from project');
   return rows.find((row) => toId('Project', row.id) === id)!.id;
+}
+
+const vocabulary = Array.from({ length: 200 }, (_, index) =>
+  [index % 20, Math.floor(index / 20), (index * 7) % 20]
+    .map((at) => 'bcdfghklmnprstvwxyzj'[at] + 'aeiou'[at % 5]!)
+    .join(''),
+);
+
+/** Hears of each named statement before it is sent, unprepared. As far as caches go it is another process. */
+function intercept(core: Core, before: (name: string | undefined) => Promise<void>): Core {
+  const sql: Core['db']['sql'] = async (text, values, name) => {
+    await before(name);
+    return core.db.sql(text, values);
+  };
+  return { ...core, db: { ...core.db, sql } };
+}
+
+/** While it runs no process can be started. */
+async function withoutNode<Result>(run: () => Promise<Result>): Promise<Result> {
+  const { execPath } = process;
+  process.execPath = '/nowhere/node';
+  try {
+    return await run();
+  } finally {
+    process.execPath = execPath;
+  }
+}
+
+/** The ids of the processes that this one started. */
+async function childrenCalled(name: string): Promise<number[]> {
+  const threads = await readdir('/proc/self/task');
+  const lists = await Promise.all(threads.map((thread) => readFile(`/proc/self/task/${thread}/children`, 'utf8')));
+  const pids = lists.join(' ').split(' ').filter(Boolean).map(Number);
+  const commands = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')));
+  return pids.filter((_, index) => commands[index]!.includes(name));
 }

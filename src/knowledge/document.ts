@@ -2,7 +2,7 @@ import type { Core } from '../core.ts';
 import type { KnowledgeDocument } from '../db.ts';
 import { notFound } from '../errors.ts';
 import { type DocumentFacts, readFacts } from './input.ts';
-import { type DocumentSource, readSource } from './source.ts';
+import { type DocumentSource, type ReadSource, readSource } from './source.ts';
 import { writeText } from './text.ts';
 
 /** A project. assetProjectId: of which project assets may be read; undefined: of all of the account. */
@@ -47,21 +47,21 @@ export async function updateDocument(
   const { id, projectId, accountId } = document;
   const { title = document.title, category, tags, weight } = readFacts(given);
   const contentType = document.contentType.startsWith('text/') ? document.contentType : 'text/markdown';
-  const source =
-    given.text !== undefined
-      ? await readSource(core, { accountId }, { text: given.text, contentType })
-      : title !== document.title && (await readPassages(core, document));
+  const source = given.text !== undefined && (await readSource(core, { accountId }, { text: given.text, contentType }));
+  const isWritten = source !== false || title !== document.title;
   const rows = await core.db.sql<KnowledgeDocument>(
     `WITH raised AS (UPDATE knowledge_revision SET revision = revision + 1 WHERE project_id = $2)
     UPDATE knowledge_document SET category = CASE WHEN $3 THEN $4 ELSE category END, tags = coalesce($5, tags), weight = coalesce($6, weight),
       updated_at = now(), staged = staged + $7, staged_at = CASE WHEN $7 = 1 THEN now() ELSE staged_at END
     WHERE id = $1 AND version > 0 RETURNING *`,
-    [id, projectId, category !== undefined, category ?? null, tags ?? null, weight ?? null, source ? 1 : 0],
+    [id, projectId, category !== undefined, category ?? null, tags ?? null, weight ?? null, isWritten ? 1 : 0],
     'knowledge_update',
   );
-  const updated = rows[0] && source ? await writeText(core, rows[0], { title, ...source }) : rows[0];
-  if (!updated) throw notFound('document');
-  return updated;
+  const [updated] = rows;
+  const text = updated && isWritten ? source || (await readText(core, id)) : null;
+  const written = updated && text ? await writeText(core, updated, { title, ...text }) : updated;
+  if (!written) throw notFound('document');
+  return written;
 }
 
 /**
@@ -78,12 +78,13 @@ export async function deleteDocument(core: Core, { id, projectId }: KnowledgeDoc
   if (rows.length === 0) throw notFound('document');
 }
 
-/** The text that is there, for another title. */
-async function readPassages(core: Core, document: KnowledgeDocument) {
-  const rows = await core.db.sql<{ text: string }>(
-    'SELECT text FROM knowledge_passage WHERE document_id = $1 AND version = $2 ORDER BY place',
-    [document.id, document.version],
+/** The text that is there, for another title; in one statement, for another may take its place at any time. */
+async function readText(core: Core, id: string): Promise<ReadSource | undefined> {
+  const rows = await core.db.sql<{ contentType: string; sizeBytes: bigint; passages: string[] }>(
+    `SELECT content_type, size_bytes, ARRAY(
+      SELECT text FROM knowledge_passage p WHERE p.document_id = d.id AND p.version = d.version ORDER BY place) AS passages
+    FROM knowledge_document d WHERE id = $1`,
+    [id],
   );
-  const { contentType, sizeBytes } = document;
-  return { contentType, sizeBytes: Number(sizeBytes), passages: rows.map(({ text }) => text) };
+  return rows[0] && { ...rows[0], sizeBytes: Number(rows[0].sizeBytes) };
 }

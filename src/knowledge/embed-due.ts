@@ -72,7 +72,7 @@ async function take(core: Core): Promise<KnowledgeDocument | undefined> {
   return rows[0];
 }
 
-/** A text that was replaced meanwhile has no such passages any more, and its document is not touched. */
+/** A text that was replaced meanwhile has no such passages any more, and its document is not touched; what another worker wrote first stays. */
 async function write(
   core: Core,
   document: KnowledgeDocument,
@@ -91,7 +91,8 @@ async function write(
       )
     UPDATE knowledge_passage SET embedding = given.embedding, embedding_model = $6, revision = raised.revision
       ${withVectors ? ', vector = given.vector::vector' : ''}
-    FROM raised, unnest($3::uuid[], $4::bytea[], $7::text[]) AS given (id, embedding, vector) WHERE knowledge_passage.id = given.id`,
+    FROM raised, unnest($3::uuid[], $4::bytea[], $7::text[]) AS given (id, embedding, vector)
+    WHERE knowledge_passage.id = given.id AND knowledge_passage.embedding_model IS DISTINCT FROM $6`,
     [
       document.id,
       document.version,
@@ -99,7 +100,8 @@ async function write(
       vectors.map(toBytes),
       isLast,
       embedder.model,
-      vectors.map((vector) => (withVectors ? toLiteral(vector) : '')),
+      // Zeros have no direction: pgvector says NaN of them, and so would every search.
+      vectors.map((vector) => (withVectors && vector.some((value) => value !== 0) ? toLiteral(vector) : null)),
     ],
     'knowledge_embed_write',
   );

@@ -1,7 +1,6 @@
-import { once } from 'node:events';
 import pLimit from 'p-limit';
 import { Refusal, validation } from '../errors.ts';
-import { startChild } from './child.ts';
+import { nextMessage, startChild } from './child.ts';
 import { decodeText } from './decode.ts';
 import type { ExtractAnswer, ExtractRequest } from './extract-process.ts';
 import { limits } from './limits.ts';
@@ -24,8 +23,9 @@ const smallBytes = 256 * 1024;
  * The passages of a document. HTML, PDF and what is large are read in a process of their own, of 512 MB and for 30 s at most, two at a time.
  * @param contentType without parameters; one that {@link isReadable}.
  * @param field what the refusal names: `text` or `assetId`.
- * @throws Refusal ValidationError (no UTF-8, control characters, no word in it, a PDF that is broken or encrypted, what takes too much
- * to read), LimitExceededError (5,000 passages).
+ * @throws Refusal ValidationError (no UTF-8, control characters, no word in it, HTML of more than 512 elements within each other, a PDF
+ * that is broken or encrypted, what takes too much to read), LimitExceededError (5,000 passages).
+ * @throws OutsideError when the system starts no process.
  */
 export async function extractPassages(bytes: Uint8Array, contentType: string, field: string): Promise<string[]> {
   const isPlain = contentType !== 'application/pdf' && contentType !== 'text/html';
@@ -51,20 +51,12 @@ const tooMany = () =>
   );
 
 async function ask(request: ExtractRequest): Promise<ExtractAnswer> {
-  const child = startChild('extract-process', { memoryMegabytes });
-  const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
+  const child = await startChild('extract-process', { memoryMegabytes });
   try {
-    let answer: ExtractAnswer | undefined;
-    child.on('message', (message: ExtractAnswer) => {
-      answer = message;
-    });
-    // One that ends before it has read its message breaks the pipe: the exit says all there is to say.
-    child.on('error', () => {});
     child.send(request, () => {});
-    await once(child, 'exit');
+    const answer = await nextMessage<ExtractAnswer>(child, timeoutMs);
     return answer ?? { refused: `this takes more than ${timeoutMs / 1000} s or ${memoryMegabytes} MB to read` };
   } finally {
-    clearTimeout(timer);
     child.kill('SIGKILL');
   }
 }

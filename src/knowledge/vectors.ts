@@ -65,6 +65,8 @@ type Known = Map<string, { version: number; chunks: Chunk[] }>;
 
 function createStore(core: Core, projectId: string, model: string): Store {
   let revision = 0n;
+  /** Of the vectors; behind the other while there are too many. */
+  let vectorsRevision = 0n;
   let documents = new Map<string, DocumentFacts>();
   const known: Known = new Map();
   let current: Promise<void> | undefined;
@@ -91,35 +93,46 @@ function createStore(core: Core, projectId: string, model: string): Store {
         'too many passages to find by meaning without pgvector',
       );
       known.clear();
-    } else await read(revision);
+      vectorsRevision = 0n;
+    } else {
+      const passages = await readBetween(vectorsRevision, row.revision);
+      remember(passages);
+      vectorsRevision = row.revision;
+    }
     revision = row.revision;
   }
 
-  async function read(since: bigint): Promise<void> {
+  /** None beyond the later one: they come with the next reading, and would be there twice. */
+  async function readBetween(since: bigint, until: bigint): Promise<Passage[]> {
+    const passages: Passage[] = [];
     for (let after = { revision: since + 1n, id: '00000000-0000-0000-0000-000000000000' }; ; ) {
       const rows = await core.db.sql<Passage>(
         `SELECT id, document_id, version, embedding, revision FROM knowledge_passage
-        WHERE project_id = $1 AND (revision, id) > ($2, $3) AND revision IS NOT NULL AND embedding_model = $4
-        ORDER BY revision, id LIMIT $5`,
-        [projectId, after.revision, after.id, model, pageSize],
+        WHERE project_id = $1 AND (revision, id) > ($2, $3) AND revision <= $4 AND embedding_model = $5
+        ORDER BY revision, id LIMIT $6`,
+        [projectId, after.revision, after.id, until, model, pageSize],
         'knowledge_vectors',
       );
-      const groups = new Map<string, Passage[]>();
-      for (const passage of rows) {
-        if (documents.get(passage.documentId)?.version !== passage.version) continue;
-        const group = groups.get(passage.documentId);
-        if (group) group.push(passage);
-        else groups.set(passage.documentId, [passage]);
-      }
-      for (const [documentId, group] of groups) {
-        const { version } = group[0]!;
-        const document = known.get(documentId) ?? { version, chunks: [] };
-        document.chunks.push(toChunk(group));
-        known.set(documentId, document);
-      }
+      passages.push(...rows);
       const last = rows.at(-1);
-      if (!last || rows.length < pageSize) return;
+      if (!last || rows.length < pageSize) return passages;
       after = { revision: last.revision, id: last.id };
+    }
+  }
+
+  function remember(passages: Passage[]): void {
+    const groups = new Map<string, Passage[]>();
+    for (const passage of passages) {
+      if (documents.get(passage.documentId)?.version !== passage.version) continue;
+      const group = groups.get(passage.documentId);
+      if (group) group.push(passage);
+      else groups.set(passage.documentId, [passage]);
+    }
+    for (const [documentId, group] of groups) {
+      const { version } = group[0]!;
+      const document = known.get(documentId) ?? { version, chunks: [] };
+      document.chunks.push(toChunk(group));
+      known.set(documentId, document);
     }
   }
 

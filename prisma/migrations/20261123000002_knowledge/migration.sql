@@ -41,6 +41,7 @@ CREATE TABLE "knowledge_passage" (
 CREATE TABLE "knowledge_word" (
     "project_id" UUID NOT NULL,
     "word" TEXT NOT NULL,
+    "passages" INTEGER NOT NULL,
 
     CONSTRAINT "knowledge_word_pkey" PRIMARY KEY ("project_id","word")
 );
@@ -73,6 +74,32 @@ CREATE INDEX knowledge_passage_search ON knowledge_passage USING gin (search) WI
 
 -- Floats do not compress: it is not tried.
 ALTER TABLE knowledge_passage ALTER COLUMN embedding SET STORAGE EXTERNAL;
+
+-- Each passage that comes or goes, by whatever statement, counts for the words it has. In order, so that two who have the same ones never
+-- wait for each other; room on each page, for a count that changes to stay on it.
+ALTER TABLE knowledge_word SET (fillfactor = 50);
+CREATE FUNCTION knowledge_count_words() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+  gone knowledge_word[];
+BEGIN
+  WITH found AS MATERIALIZED (
+    SELECT project_id, lexeme, count(*) FROM changed, unnest(tsvector_to_array(search)) AS lexeme GROUP BY project_id, lexeme
+  ), counted AS (
+    INSERT INTO knowledge_word AS known (project_id, word, passages)
+    SELECT project_id, lexeme, CASE TG_OP WHEN 'INSERT' THEN count ELSE -count END FROM found
+    WHERE length(lexeme) BETWEEN 4 AND 32 AND lexeme ~ '^[[:alpha:]]+$' ORDER BY project_id, lexeme
+    ON CONFLICT (project_id, word) DO UPDATE SET passages = known.passages + excluded.passages
+    RETURNING known
+  )
+  SELECT array_agg(known) FILTER (WHERE (known).passages = 0) INTO gone FROM counted;
+  DELETE FROM knowledge_word USING unnest(gone) AS each
+  WHERE knowledge_word.project_id = each.project_id AND knowledge_word.word = each.word;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER knowledge_words_come AFTER INSERT ON knowledge_passage
+  REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION knowledge_count_words();
+CREATE TRIGGER knowledge_words_go AFTER DELETE ON knowledge_passage
+  REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION knowledge_count_words();
 
 -- For words that are spelled otherwise. Where the role may not make extensions, searches compare the words themselves.
 DO $$ BEGIN
