@@ -1,6 +1,7 @@
 -- The writes of a run's life. A worker that advances a run holds its lease, and each of its writes carries the fence: without it
 -- they change nothing.
--- Lock order everywhere: run, task, batch, stage, item, work (those with many rows in the order of their ids), hold, account.
+-- Lock order everywhere: configuration, run, task, batch, item, stage, work (those with many rows in the order of their ids), hold, account. Several
+-- pipelines have the same items: who changes some has their rows first.
 -- AT402 too few credits, AT404 no such project, AT409 idempotency key used with another input, AT410 a batch that waits for no task any more,
 -- AT423 a run of this pipeline is live.
 
@@ -77,16 +78,14 @@ BEGIN
   INSERT INTO stage (configuration_id, key) SELECT p_configuration, e->>'key' FROM jsonb_array_elements(p_stages) e ORDER BY 2 ON CONFLICT DO NOTHING;
   PERFORM FROM run WHERE configuration_id = p_configuration AND status NOT IN ('COMPLETED', 'FAILED', 'CANCELLED');
   IF FOUND THEN RETURN; END IF;
-  WITH changed AS (
-    UPDATE stage s SET input = d.input, inlet = d.inlet
-    FROM stage earlier LEFT JOIN jsonb_to_recordset(p_stages) AS d(key text, input text, inlet text) ON d.key = earlier.key
-    WHERE earlier.configuration_id = p_configuration AND s.configuration_id = p_configuration AND s.key = earlier.key
-      AND (s.input, s.inlet) IS DISTINCT FROM (d.input, d.inlet) RETURNING s.key
-  )
-  SELECT array_agg(key) INTO v_changed FROM changed;
+  SELECT array_agg(s.key) INTO v_changed FROM stage s LEFT JOIN jsonb_to_recordset(p_stages) AS d(key text, input text, inlet text) USING (key)
+    WHERE s.configuration_id = p_configuration AND (s.input, s.inlet) IS DISTINCT FROM (d.input, d.inlet);
   IF v_changed IS NULL THEN RETURN; END IF;
-  -- Nothing is added meanwhile, or it would be missed.
+  -- Nothing is added meanwhile, or it would be missed; who adds has this before he has any stage.
   PERFORM pg_advisory_xact_lock(hashtextextended('items of ' || v_project, 0));
+  UPDATE stage s SET input = d.input, inlet = d.inlet
+    FROM unnest(v_changed) AS c(key) LEFT JOIN jsonb_to_recordset(p_stages) AS d(key text, input text, inlet text) USING (key)
+    WHERE s.configuration_id = p_configuration AND s.key = c.key;
   UPDATE work w SET stage = moved.target
   FROM (
     SELECT w.item_id, w.stage, w.round, t.target FROM work w JOIN stage s ON s.configuration_id = w.configuration_id AND s.key = w.stage JOIN item i ON i.id = w.item_id
@@ -184,15 +183,15 @@ BEGIN
   PERFORM items_add(v_account, v_run.project_id, e->>'kind', jsonb_build_array(e)) FROM jsonb_array_elements(p->'items') e;
   -- What failed in an earlier run is taken again, in its next round.
   IF p->>'rerunOf' IS NOT NULL THEN
-    WITH failed AS MATERIALIZED (
+    v_again := ARRAY(SELECT w.item_id FROM batch b JOIN work w ON w.batch_id = b.id WHERE b.run_id = (p->>'rerunOf')::uuid AND w.state = 'FAILED');
+    PERFORM FROM item WHERE id = ANY (v_again) ORDER BY id FOR UPDATE;
+    WITH failed AS (
       UPDATE work w SET state = 'RETRIED' FROM batch b
       WHERE b.id = w.batch_id AND b.run_id = (p->>'rerunOf')::uuid AND w.state = 'FAILED' AND w.configuration_id = v_configuration
         AND w.stage IN (SELECT e->>'key' FROM jsonb_array_elements(p->'stages') e WHERE e->>'status' = 'PENDING')
       RETURNING w.item_id, w.stage, w.round, w.note
-    ), again AS (
-      INSERT INTO work (item_id, configuration_id, stage, round, note) SELECT item_id, v_configuration, stage, round + 1, note FROM failed ON CONFLICT DO NOTHING
     )
-    SELECT array_agg(item_id) INTO v_again FROM failed;
+    INSERT INTO work (item_id, configuration_id, stage, round, note) SELECT item_id, v_configuration, stage, round + 1, note FROM failed ON CONFLICT DO NOTHING;
     PERFORM items_show(v_again);
   END IF;
   SELECT h.id INTO v_hold FROM hold_add(v_account, v_run.id, (p->>'held')::bigint) h;
@@ -235,15 +234,19 @@ $$;
 
 -- Takes what waits at a stage into new batches of at most p_size items.
 CREATE FUNCTION run_take(p_run uuid, p_fence int, p_stage text, p_size int, p_batches int) RETURNS SETOF uuid LANGUAGE plpgsql AS $$
-DECLARE v_run run;
+DECLARE
+  v_run run;
+  v_items uuid[];
 BEGIN
   SELECT * INTO v_run FROM run_held(p_run, p_fence);
   IF NOT FOUND OR v_run.status <> 'RUNNING' THEN RETURN; END IF;
+  v_items := ARRAY(SELECT item_id FROM work WHERE configuration_id = v_run.configuration_id AND stage = p_stage AND state = 'WAITING'
+    ORDER BY item_id LIMIT p_size * p_batches);
+  PERFORM FROM item WHERE id = ANY (v_items) ORDER BY id FOR UPDATE;
   RETURN QUERY
   WITH picked AS MATERIALIZED (
     SELECT w.item_id, w.round, (row_number() OVER (ORDER BY w.item_id) - 1) / p_size AS n
-    FROM (SELECT item_id, round FROM work WHERE configuration_id = v_run.configuration_id AND stage = p_stage AND state = 'WAITING'
-      ORDER BY item_id LIMIT p_size * p_batches) w
+    FROM work w WHERE w.item_id = ANY (v_items) AND w.configuration_id = v_run.configuration_id AND w.stage = p_stage AND w.state = 'WAITING'
   ), numbered AS MATERIALIZED (
     SELECT n, uuid_v7() AS id FROM (SELECT DISTINCT n FROM picked ORDER BY n) d
   ), made AS (
@@ -301,7 +304,6 @@ DECLARE
   v_settled uuid[];
   v_stages text[];
   v_items uuid[];
-  v_back uuid[];
   v_events jsonb;
 BEGIN
   SELECT * INTO v_run FROM run_held(p_run, p_fence);
@@ -316,6 +318,10 @@ BEGIN
     RETURN NEXT v_run;
     RETURN;
   END IF;
+  v_items := ARRAY(SELECT w.item_id FROM work w WHERE w.batch_id = ANY (v_settled)
+    UNION SELECT k.item FROM jsonb_to_recordset(p) AS s(batch uuid, back jsonb) CROSS JOIN LATERAL jsonb_to_recordset(coalesce(s.back, '[]')) AS k(item uuid)
+      WHERE s.batch = ANY (v_settled));
+  PERFORM FROM item WHERE id = ANY (v_items) ORDER BY id FOR UPDATE;
 
   WITH settling AS MATERIALIZED (
     SELECT s.batch, b.stage, i.id AS item, w.round, i.state, nullif(i.data, 'null') AS data, coalesce(i.next, '[]') AS next
@@ -345,7 +351,7 @@ BEGIN
     UPDATE run SET failures = failures + (SELECT count(*) FROM settling WHERE state = 'FAILED') WHERE id = p_run
   )
   SELECT coalesce(jsonb_agg(jsonb_build_object('kind', 'item_finished', 'data', jsonb_build_object('stageKey', stage, 'itemId', item, 'state', state)) ORDER BY item)
-    FILTER (WHERE state IN ('DONE', 'REJECTED', 'FAILED')), '[]'), array_agg(DISTINCT stage), array_agg(item) INTO v_events, v_stages, v_items FROM settling;
+    FILTER (WHERE state IN ('DONE', 'REJECTED', 'FAILED')), '[]'), array_agg(DISTINCT stage) INTO v_events, v_stages FROM settling;
 
   WITH made AS (
     INSERT INTO item (account_id, project_id, kind, state, data, origin, batch_id, place, task_id, asset_ids)
@@ -370,11 +376,9 @@ BEGIN
     UPDATE work w SET state = 'RETRIED' FROM sent
     WHERE w.item_id = sent.item AND w.configuration_id = v_run.configuration_id AND w.stage = sent.stage AND w.state IN ('DONE', 'FAILED')
     RETURNING w.item_id, w.stage, w.round, sent.note
-  ), again AS (
-    INSERT INTO work (item_id, configuration_id, stage, round, note) SELECT item_id, v_run.configuration_id, stage, round + 1, note FROM earlier ON CONFLICT DO NOTHING
   )
-  SELECT array_agg(item_id) INTO v_back FROM earlier;
-  PERFORM items_show(v_items || v_back);
+  INSERT INTO work (item_id, configuration_id, stage, round, note) SELECT item_id, v_run.configuration_id, stage, round + 1, note FROM earlier ON CONFLICT DO NOTHING;
+  PERFORM items_show(v_items);
 
   SELECT v_events || coalesce(jsonb_agg(run_stage_event(v_run, stage)), '[]') INTO v_events FROM unnest(v_stages) AS stages(stage);
   PERFORM run_events_add(p_run, v_events);
