@@ -1,6 +1,7 @@
 import { describe, expect, it, vi } from 'vitest';
 import type { Run } from '../src/db.ts';
 import { createTask } from '../src/lifecycle/create.ts';
+import { openRuns } from '../src/pipelines/advance.ts';
 import { readBatches } from '../src/pipelines/batch.ts';
 import { cancelRun, rerunFrom, resumeRun } from '../src/pipelines/command.ts';
 import { givenBack } from '../src/pipelines/outcome.ts';
@@ -73,6 +74,12 @@ describe('a batch', () => {
 });
 
 describe('a turn', () => {
+  async function takeTurn(): Promise<void> {
+    const runs = openRuns(kit.bed.core, 1, () => {});
+    await runs.take();
+    await runs.settled();
+  }
+
   it('that takes long holds nobody else up', async () => {
     let release = () => {};
     Object.assign(globalThis, { acmeSlow: new Promise<void>((resolve) => (release = resolve)) });
@@ -115,15 +122,15 @@ describe('a turn', () => {
     );
     await kit.bed.sql('create trigger broken before update of state on batch for each row execute function broken()');
     const warn = vi.spyOn(kit.bed.core.log, 'warn').mockImplementation(() => {});
-    await settleRuns(kit.bed.core);
+    await takeTurn();
     expect(await read(run)).toMatchObject({ status: 'RUNNING', wrongTurns: 1, restsUntil: expect.any(Date) });
     for (let turn = 2; turn <= 10; turn++) {
       await kit.bed.sql('update run set rests_until = now()');
-      await settleRuns(kit.bed.core);
+      await takeTurn();
     }
     expect(await read(run)).toMatchObject({ status: 'PAUSED', reason: 'WENT_WRONG' });
     expect(warn).toHaveBeenCalledTimes(10);
-    await settleRuns(kit.bed.core);
+    await takeTurn();
     expect(warn).toHaveBeenCalledTimes(10);
     warn.mockRestore();
     expect(await kit.bed.sql(`select data->>'level' as level from run_event where kind = 'logged'`)).toEqual([
