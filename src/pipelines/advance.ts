@@ -2,9 +2,16 @@ import type { Core } from '../core.ts';
 import { cancelTasks } from '../lifecycle/cancel.ts';
 import { readBatches } from './batch.ts';
 import { kindOf } from './stages/index.ts';
-import { change, type OpenTurn, openTurns, type Standing, type Step, settle, type Turns } from './turn.ts';
-
-const givenUpAtOnce = 500;
+import {
+  batchesAtOnce,
+  change,
+  type OpenTurn,
+  openTurns,
+  type Standing,
+  type Step,
+  settle,
+  type Turns,
+} from './turn.ts';
 
 /** Advances the runs that have something to do: so many at once, in this process. @param again is called when there is room for more. */
 export function openRuns(core: Core, atOnce: number, again: () => void): Turns {
@@ -64,7 +71,7 @@ async function begin(turn: OpenTurn, { stage, status, live, waitMs }: Standing):
   }
   if (waitMs > 0) return { waitMs: Math.ceil(waitMs) };
   const { batchSize, maxParallel, itemDelayMs } = settings(stage);
-  const atOnce = itemDelayMs > 0 ? 1 : kindOf(stage).atOnce;
+  const atOnce = itemDelayMs > 0 ? 1 : batchesAtOnce(turn, stage);
   const room = stage.kind === 'REVIEW' ? atOnce : maxParallel - live.length;
   const starting = live.filter(({ state }) => state === 'STARTING').slice(0, atOnce);
   const count = Math.min(room, atOnce - starting.length);
@@ -124,20 +131,17 @@ const isIdle = ({ standings }: OpenTurn): boolean => standings.every(({ running 
 
 /** Ends batches that have no task. @returns whether there were any: there may be more. */
 async function giveUp(turn: OpenTurn): Promise<boolean> {
-  const rows = await turn.core.db.sql<{ id: string }>(
-    `select id from batch where run_id = $1 and state in ('STARTING', 'RUNNING') and task_id is null and (due_at is null or due_at > clock_timestamp())
-     order by id limit $2`,
-    [turn.run.id, givenUpAtOnce],
-    'run_given_up',
-  );
-  const batches = await readBatches(
-    turn.core,
-    rows.map(({ id }) => id),
-  );
   const outcomes = await Promise.all(
-    turn.definition.stages.map((stage) => {
-      const own = batches.filter((batch) => batch.stage === stage.key);
-      return own.length > 0 ? kindOf(stage).giveUp(turn, own) : [];
+    turn.standings.map(async ({ stage, running }) => {
+      if (running === 0) return [];
+      const rows = await turn.core.db.sql<{ id: string }>(
+        `select id from batch where run_id = $1 and stage = $2 and state in ('STARTING', 'RUNNING') and task_id is null
+           and (due_at is null or due_at > clock_timestamp()) order by id limit $3`,
+        [turn.run.id, stage.key, batchesAtOnce(turn, stage)],
+        'run_given_up',
+      );
+      const ids = rows.map(({ id }) => id);
+      return ids.length > 0 ? kindOf(stage).giveUp(turn, await readBatches(turn.core, ids)) : [];
     }),
   );
   return settle(turn, outcomes.flat());

@@ -13,7 +13,8 @@ import { runEventsChannel } from './wake.ts';
 
 /** After this, others have their turn. */
 const turnMs = 5_000;
-const settledAtOnce = 200;
+/** In one statement: with more it would take longer than a statement may. */
+const itemsAtOnce = 2_000;
 const mostLive = 2_000;
 const longestLine = 2_000;
 /** In a row; the rests between them add up to some minutes. */
@@ -253,9 +254,16 @@ async function openTurn(
   return { ...own, core, run, definition, configuration: configuration!, standings, live, settings };
 }
 
+/** How many batches of a stage are worked on at once; at least one. */
+export function batchesAtOnce({ settings }: Turn, stage: StageDefinition): number {
+  return Math.max(1, Math.min(kindOf(stage).atOnce, Math.floor(itemsAtOnce / settings(stage).batchSize)));
+}
+
 /** Settles batches that are due. @returns whether any was settled. */
 async function settleDue(turn: OpenTurn): Promise<boolean> {
-  const due = turn.live.filter(({ isDue }) => isDue).slice(0, settledAtOnce);
+  const due = turn.standings.flatMap(({ stage, live }) =>
+    live.filter(({ isDue }) => isDue).slice(0, batchesAtOnce(turn, stage)),
+  );
   const batches = await readBatches(
     turn.core,
     due.map(({ id }) => id),
