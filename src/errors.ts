@@ -47,6 +47,12 @@ export const validation = (issues: FieldIssue[]): Refusal =>
     { issues },
   );
 
+/** What a caller sent, as a refusal repeats it: in quotation marks, at most 100 characters of it. */
+export function quoted(value: string): string {
+  const [beginning] = /^.{0,100}/su.exec(value)!;
+  return `"${beginning}${beginning === value ? '' : '…'}"`;
+}
+
 /** One answer for a missing id, an id of another type and one of another account: nobody learns which. */
 export const notFound = (what: string): Refusal => new Refusal('NotFoundError', 'NOT_FOUND', `No such ${what}.`, {});
 

@@ -201,7 +201,22 @@ describe('a document', () => {
     expect((await add({ assetId })).document).toMatchObject({ contentType: 'application/pdf', passageCount: 1 });
     expect((await found({ query: 'lighthouse' }))[0].text).toMatch(/winds the clock on Sundays/);
     const text = await upload(Buffer.from('Äpfel and pears'), 'text/plain');
-    expect((await add({ assetId: text })).document).toMatchObject({ contentType: 'text/markdown', sizeBytes: 16 });
+    expect((await add({ assetId: text })).document).toMatchObject({ contentType: 'text/plain', sizeBytes: 16 });
+  });
+
+  it('of an asset is read as what the asset is; the caller says what sort of text a plain one is', async () => {
+    const read = async (uploaded: string, contentType?: string) => {
+      const assetId = await upload(Buffer.from('<h1>Apples</h1> and <b>pears</b>'), uploaded);
+      const { document } = await add({ assetId, ...(contentType && { contentType }) });
+      const [passage] = await found({ query: 'pears' });
+      await remove(document.id);
+      return [document.contentType, passage.text];
+    };
+    const raw = '<h1>Apples</h1> and <b>pears</b>';
+    expect(await read('text/plain')).toEqual(['text/plain', raw]);
+    expect(await read('text/markdown')).toEqual(['text/markdown', raw]);
+    expect(await read('text/html')).toEqual(['text/html', '# Apples\n\nand pears']);
+    expect(await read('text/plain', 'text/html')).toEqual(['text/html', '# Apples\n\nand pears']);
   });
 });
 
@@ -223,7 +238,12 @@ describe('what is no document is refused, and leaves nothing', () => {
     ['both', { text: 'x', assetId: 'x' }, ['text'], /either/],
     ['an empty text', { text: ' \n ' }, ['text'], /no text/],
     ['a text of signs alone', { text: '--- ***' }, ['text'], /no text/],
-    ['control characters', { text: 'a\u0000b' }, ['text'], /control characters/],
+    ['control characters', { text: 'a\u0001b' }, ['text'], /control characters/],
+    ['a text with NUL', { text: 'a\0b' }, ['text'], /Unicode without the NUL/],
+    ['a text with half a character', { text: 'a\ud800b' }, ['text'], /Unicode without the NUL/],
+    ['a title with half a character', { text: 'x', title: 'a\udc00' }, ['title'], /^must be valid Unicode/],
+    ['a category with NUL', { text: 'x', category: 'a\0' }, ['category'], /^must be valid Unicode/],
+    ['a tag with NUL', { text: 'x', tags: ['ok', 'a\0'] }, ['tags', '1'], /^must be valid Unicode/],
     ['a type that is no text', { text: 'x', contentType: 'image/png' }, ['contentType'], /text\/markdown/],
     ['an empty title', { text: 'x', title: ' ' }, ['title'], /1 to 300/],
     ['a long title', { text: 'x', title: 'x'.repeat(301) }, ['title'], /1 to 300/],
@@ -301,8 +321,9 @@ describe('what is no document is refused, and leaves nothing', () => {
     const { document } = await add({ text: 'mine' });
     expect(await update(document.id, { text: 'x' }, other.key)).toMatchObject(notFound);
     expect(await remove(document.id, other.key)).toMatchObject(notFound);
-    for (const answer of [await list({}, other.key), await search({ query: 'mine' }, other.key)])
-      expect(answer.errors?.[0]?.extensions?.code).toBe('NOT_FOUND');
+    expect((await list({}, other.key)).data.knowledgeDocuments.nodes).toEqual([]);
+    expect((await search({ query: 'mine' }, other.key)).data.searchKnowledge).toEqual([]);
+    expect((await search({ projectId: 'garbage', query: 'mine' })).data.searchKnowledge).toEqual([]);
     const node = 'query ($id: ID!) { node(id: $id) { __typename } }';
     expect((await bed.graphql(node, { id: document.id }, { key: other.key })).data.node).toBeNull();
   });
@@ -322,7 +343,7 @@ describe('what is no document is refused, and leaves nothing', () => {
     };
     const elsewhere = await mint({ scopes: ['tasks:read', 'tasks:write'], projectId: await createProject() });
     expect(await add({ text: 'x' }, elsewhere)).toMatchObject({ __typename: 'NotFoundError' });
-    expect((await list({}, elsewhere)).errors?.[0]?.extensions?.code).toBe('NOT_FOUND');
+    expect((await list({}, elsewhere)).data.knowledgeDocuments.nodes).toEqual([]);
     const here = await mint({ scopes: ['tasks:read', 'tasks:write'], projectId });
     expect(await add({ text: 'x' }, here)).toMatchObject({ __typename: 'KnowledgeDocumentSuccess' });
     const asset = await upload(Buffer.from('of another project'), 'text/plain');
@@ -351,6 +372,22 @@ describe('a search', () => {
       expect(score).toBeCloseTo(weight * (0.35 * fullTextScore + 0.15 * trigramScore + 0.5 * semanticScore));
   });
 
+  it.each([
+    ['Борщ со сметаной', 'борщ', 'БОРЩ'],
+    ['Ein ÜBERBLICK', 'überblick', 'Überblick'],
+    ['Η Αθήνα', 'ΑΘΉΝΑ', 'αθήνα'],
+    ['Una can\u0303ada', 'CAÑADA', 'cañada'],
+    ['An e\ufb03cient pump, ef\u00adfort\u00adless', 'efficient', 'EFFORTLESS'],
+    ['“Granite”—it’s a rock', 'granite', 'rock'],
+    ['«Борщ»…и хлеб', 'борщ', 'хлеб'],
+  ])('finds words in any case and script, between any signs: %s', async (text, ...queries) => {
+    await add({ title: text, text });
+    for (const query of queries) {
+      const [passage] = await found({ query });
+      expect(passage).toMatchObject({ text, fullTextScore: 1, trigramScore: 1, document: { title: text } });
+    }
+  });
+
   it('finds words that are spelled otherwise, with and without pg_trgm', async () => {
     await add({ title: 'Rocks', text: 'Granite is an igneous rock of quartz and feldspar.' });
     const [withIndex] = await found({ query: 'grannite' });
@@ -362,6 +399,15 @@ describe('a search', () => {
     const without = await searchKnowledge(other, scope, { query: 'grannite', first: 5 });
     await bed.sql('alter index elsewhere rename to knowledge_word_trigrams');
     expect(without[0]?.trigramScore).toBe(withIndex.trigramScore);
+  });
+
+  it('finds words of other scripts that are spelled otherwise', async () => {
+    await add({ title: 'Суп', text: 'Борщ едят со сметаной.' });
+    await add({ title: 'Soup', text: 'Granite soup.' });
+    const [passage, ...others] = await found({ query: 'сметанной' });
+    expect(passage).toMatchObject({ fullTextScore: 0, document: { title: 'Суп' } });
+    expect(passage.trigramScore).toBeGreaterThan(0.3);
+    expect(others).toEqual([]);
   });
 
   it('puts a document with more weight first, and leaves out one with none', async () => {
@@ -396,8 +442,12 @@ describe('a search', () => {
       { query: 'x'.repeat(2_001) },
       { query: 'x', first: 0 },
       { query: 'x', first: 21 },
+      { query: 'x', tags: Array.from({ length: 21 }, (_, index) => `t${index}`) },
     ])
       expect((await search(variables)).errors?.[0]?.extensions?.code).toBe('BAD_REQUEST');
+    await add({ text: 'x' });
+    for (const variables of [{ category: 'a\0' }, { tags: ['a\ud800'] }])
+      expect(await found({ query: 'x', ...variables })).toEqual([]);
     for (const query of [`'`, '\\', `a' | b & !c:*`, 'the and of', '日本語', '😀', '& | !', '-'.repeat(2_000)])
       expect(await found({ query })).toEqual([]);
   });
@@ -490,6 +540,7 @@ describe('embedding', () => {
     expect(vectors.map(({ length }) => length)).toEqual([512, 512, 512, 512, 512]);
     expect(vectors.map((vector) => Math.round(Math.hypot(...vector) * 1e4) / 1e4)).toEqual([1, 0, 0, 1, 1]);
     expect(ticks).toBeGreaterThan(5);
+    expect(await embedTexts(bed.core, [])).toEqual([]);
     await expect(embedTexts(bed.core, ['x'], AbortSignal.abort(new Error('enough')))).rejects.toThrow('enough');
   });
 

@@ -88,8 +88,10 @@ function addQueries(graph: Graph, Document: DocumentType): void {
       description: 'The documents of a project, newest first. Scope tasks:read.',
       args: { projectId: t.arg.id({ required: true, description: 'Of which project.' }), ...pageArgs(builder, 20) },
       resolve: async (_root, { projectId, ...args }, context) => {
-        const scope = await ownProject(context, projectId);
+        requireScope(context, 'tasks:read');
         const page = readPage('KnowledgeDocument', args, 20);
+        const scope = await readableProject(context, projectId);
+        if (!scope) return toPage([], page);
         const rows = await context.core.db.prisma.knowledgeDocument.findMany({
           where: { projectId: scope.projectId, version: { gt: 0 }, ...(page.after && { id: { lt: page.after } }) },
           orderBy: { id: 'desc' },
@@ -112,18 +114,12 @@ function addQueries(graph: Graph, Document: DocumentType): void {
         }),
       },
       resolve: async (_root, { projectId, query, first, category, tags }, context) => {
-        const scope = await ownProject(context, projectId);
-        return searchKnowledge(context.core, scope, { query, first: first ?? 5, category, tags });
+        requireScope(context, 'tasks:read');
+        const scope = await readableProject(context, projectId);
+        return scope ? searchKnowledge(context.core, scope, { query, first: first ?? 5, category, tags }) : [];
       },
     }),
   }));
-}
-
-async function ownProject(context: GraphContext, id: string) {
-  requireScope(context, 'tasks:read');
-  const scope = await readableProject(context, id);
-  if (!scope) throw notFound('project');
-  return scope;
 }
 
 function addMutations(graph: Graph, Document: DocumentType): void {

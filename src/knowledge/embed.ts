@@ -7,6 +7,7 @@ import { embedderOf } from './embedder.ts';
  * @throws OutsideError when the model does not answer; the signal's reason when it is aborted.
  */
 export async function embedTexts(core: Core, texts: string[], signal?: AbortSignal): Promise<number[][]> {
+  if (texts.length === 0) return [];
   const vectors = await embedderOf(core).embed(texts, { signal });
   return vectors.map((vector) => [...vector]);
 }

@@ -1,5 +1,5 @@
 import { type FieldIssue, validation } from '../errors.ts';
-import { isStorable } from '../lifecycle/storable.ts';
+import { isStorable, notStorable } from '../lifecycle/storable.ts';
 import { limits } from './limits.ts';
 
 /** What a client says of a document beside its text. */
@@ -18,8 +18,9 @@ export function readFacts(given: DocumentFacts): DocumentFacts {
   const issues: FieldIssue[] = [];
   const line = (path: string, value: string, longest: number) => {
     const text = value.trim();
-    if (text === '' || [...text].length > longest || !isStorable(text))
-      issues.push({ path: path.split('.'), message: `must have 1 to ${longest} characters` });
+    const hasLength = text !== '' && [...text].length <= longest;
+    if (!isStorable(text)) issues.push({ path: path.split('.'), message: notStorable });
+    else if (!hasLength) issues.push({ path: path.split('.'), message: `must have 1 to ${longest} characters` });
     return text;
   };
   const facts: DocumentFacts = {};

@@ -1,7 +1,7 @@
 import type { Core } from '../core.ts';
 import type { KnowledgeDocument } from '../db.ts';
 import { OutsideError, validation } from '../errors.ts';
-import { storable } from '../lifecycle/storable.ts';
+import { isStorable, storable } from '../lifecycle/storable.ts';
 import { embedderOf } from './embedder.ts';
 import { limits } from './limits.ts';
 import { openNearest } from './nearest.ts';
@@ -37,7 +37,7 @@ const candidates = 30;
  * The passages of a project that say most about a query, the best first: found by words (full text, words that are spelled otherwise too)
  * and by meaning, then scored by both. While the model does not answer the words alone decide.
  * @param how.query 1 to 2,000 characters; how.first 1 to 20.
- * @param how.category of documents of this category only; how.tags of those that have all of them. Null or undefined: of all.
+ * @param how.category of documents of this category only; how.tags of those that have all of them, at most 20. Null or undefined: of all.
  * @throws Refusal ValidationError.
  */
 export async function searchKnowledge(
@@ -46,6 +46,7 @@ export async function searchKnowledge(
   how: { query: string; first: number; category?: string | null; tags?: string[] | null },
 ): Promise<KnowledgePassage[]> {
   const query = readQuery(how);
+  if (![how.category ?? '', ...(how.tags ?? [])].every(isStorable)) return [];
   const chosen: Chosen | null =
     how.category == null && how.tags == null
       ? null
@@ -77,13 +78,17 @@ export async function searchKnowledge(
     .slice(0, how.first);
 }
 
-function readQuery({ query, first }: { query: string; first: number }): string {
+function readQuery({ query, first, tags }: { query: string; first: number; tags?: string[] | null }): string {
   const issues = [];
   const text = storable(query).trim();
   if (text === '' || query.length > limits.queryCharacters)
-    issues.push({ path: ['query'], message: `must have 1 to ${limits.queryCharacters} characters` });
+    issues.push({
+      path: ['query'],
+      message: `must have 1 to ${limits.queryCharacters.toLocaleString('en')} characters`,
+    });
   if (!Number.isInteger(first) || first < 1 || first > limits.found)
     issues.push({ path: ['first'], message: `must be from 1 to ${limits.found}` });
+  if (tags && tags.length > limits.tags) issues.push({ path: ['tags'], message: `must be at most ${limits.tags}` });
   if (issues.length > 0) throw validation(issues);
   return text;
 }

@@ -1,10 +1,11 @@
 import type { Core } from '../core.ts';
 import { notFound, Refusal, validation } from '../errors.ts';
 import { canonicalType } from '../lifecycle/media.ts';
+import { isStorable, notStorable } from '../lifecycle/storable.ts';
 import { extractPassages, isReadable } from './extract.ts';
 import { limits } from './limits.ts';
 
-/** Where a document's text comes from. assetId: the row's; null = an id that cannot be one. */
+/** Where a document's text comes from. assetId: the row's; null = an id that cannot be one. contentType: "text/markdown" for want of another. */
 export interface DocumentSource {
   text?: string;
   assetId?: string | null;
@@ -45,12 +46,16 @@ function readText(text: string, contentType: string) {
     throw validation([
       { path: ['contentType'], message: 'must be text/plain, text/markdown or text/html; a PDF comes as an asset' },
     ]);
+  if (!isStorable(text)) throw validation([{ path: ['text'], message: notStorable }]);
   const bytes = Buffer.from(text);
   checkSize(bytes.length);
   return { bytes, contentType };
 }
 
-/** What the bytes are was checked when they came; only between sorts of text the caller knows better. */
+/**
+ * What the bytes are was checked when they came; only what plain text is the caller may know better. Markdown, which is read in the same way,
+ * is what stands there when he says nothing.
+ */
 async function readAsset(
   core: Core,
   scope: { accountId: string; assetProjectId?: string },
@@ -69,8 +74,8 @@ async function readAsset(
     ]);
   checkSize(Number(asset.sizeBytes));
   const bytes = Buffer.concat(await (await core.storage.get(asset.key)).toArray());
-  const contentType = asset.contentType === 'text/plain' && claimed.startsWith('text/') ? claimed : asset.contentType;
-  return { bytes, contentType };
+  const isTold = claimed.startsWith('text/') && claimed !== 'text/markdown';
+  return { bytes, contentType: asset.contentType === 'text/plain' && isTold ? claimed : asset.contentType };
 }
 
 function checkSize(sizeBytes: number): void {

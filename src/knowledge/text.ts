@@ -1,6 +1,7 @@
 import type { Core } from '../core.ts';
 import type { KnowledgeDocument } from '../db.ts';
 import { storable } from '../lifecycle/storable.ts';
+import { foldText } from './fold.ts';
 
 /** What a statement writes: longer ones would hold up every feed, which waits for open transactions. */
 const chunkPassages = 200;
@@ -28,11 +29,8 @@ export async function writeText(
   const passages = text.passages.map(storable);
   for (let from = 0; from < passages.length; from += chunkPassages) {
     const chunk = passages.slice(from, from + chunkPassages);
-    const written = await core.db.sql(
-      writePassages,
-      [id, projectId, staged, from, text.title, chunk],
-      'knowledge_write',
-    );
+    const words = chunk.map((passage) => foldText(`${text.title}\n${passage}`));
+    const written = await core.db.sql(writePassages, [id, projectId, staged, from, chunk, words], 'knowledge_write');
     if (written[0]!.passages !== BigInt(chunk.length)) return null;
   }
   const { title, contentType, sizeBytes } = text;
@@ -51,8 +49,8 @@ const writePassages = `WITH document AS (SELECT id FROM knowledge_document WHERE
     passage AS (
       INSERT INTO knowledge_passage (document_id, project_id, version, place, text, search)
       SELECT document.id, $2, $3, $4 + place, text,
-        strip(to_tsvector('english', $5::text || E'\\n' || text)) || array_to_tsvector(ARRAY[$2::uuid::text])
-      FROM document, unnest($6::text[]) WITH ORDINALITY AS given (text, place)
+        strip(to_tsvector('english', words)) || array_to_tsvector(ARRAY[$2::uuid::text])
+      FROM document, unnest($5::text[], $6::text[]) WITH ORDINALITY AS given (text, words, place)
       RETURNING id
     )
   SELECT count(*) AS passages FROM passage`;

@@ -1,6 +1,8 @@
-/** Words of a text, in lower case, without repeats. */
+import { foldText } from './fold.ts';
+
+/** Words of a text, folded, without repeats. */
 export function wordsOf(text: string): Set<string> {
-  return new Set(text.toLowerCase().match(/[\p{L}\p{N}]+/gu));
+  return new Set(foldText(text).match(/[\p{L}\p{M}\p{N}]+/gu));
 }
 
 /** Below it two words only happen to share letters; pg_trgm's own threshold. */

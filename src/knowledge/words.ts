@@ -1,4 +1,5 @@
 import type { Core } from '../core.ts';
+import { foldText } from './fold.ts';
 import { hasTrigrams } from './nearest.ts';
 import { similarFrom, similarity } from './trigram.ts';
 
@@ -13,16 +14,16 @@ export interface Asked {
 /** Longer words are rarer: of a long query they say the most. */
 const mostWords = 24;
 const meantForEach = 3;
-/** Words of the project that are looked at without pg_trgm. */
+/** Words of the project that are compared here: without pg_trgm, and for those beyond ASCII. */
 const mostCompared = 20_000;
 
 /** The words of a query as the full text has them, and what those that occur nowhere in the project are most similar to. */
 export async function readWords(core: Core, projectId: string, query: string): Promise<Asked> {
   const rows = await core.db.sql<{ word: string; known: boolean }>(
-    `SELECT word, length(word) NOT BETWEEN 4 AND 32 OR word !~ '^[[:alpha:]]+$' OR EXISTS (
+    `SELECT word, length(word) NOT BETWEEN 4 AND 32 OR word ~ '[[:digit:][:punct:]]' OR EXISTS (
         SELECT FROM knowledge_word WHERE project_id = $1 AND knowledge_word.word = asked.word) AS known
     FROM unnest(tsvector_to_array(to_tsvector('english', $2))) AS asked (word) ORDER BY length(word) DESC, word LIMIT $3`,
-    [projectId, query, mostWords],
+    [projectId, foldText(query), mostWords],
     'knowledge_words',
   );
   const words = rows.map(({ word }) => word);
@@ -32,16 +33,28 @@ export async function readWords(core: Core, projectId: string, query: string): P
 }
 
 async function readMeant(core: Core, projectId: string, unknown: string[]): Promise<string[]> {
-  if (await hasTrigrams(core)) {
-    const rows = await core.db.sql<{ word: string }>(
-      `SELECT near.word FROM unnest($2::text[]) AS asked (word) CROSS JOIN LATERAL (
-        SELECT word FROM knowledge_word WHERE project_id = $1 AND knowledge_word.word % asked.word
-        ORDER BY similarity(knowledge_word.word, asked.word) DESC, word LIMIT $3) AS near`,
-      [projectId, unknown, meantForEach],
-      'knowledge_meant',
-    );
-    return rows.map(({ word }) => word);
-  }
+  // In the locale C pg_trgm knows no other letters.
+  const isAscii = (word: string) => /^[a-z]+$/.test(word);
+  const indexed = (await hasTrigrams(core)) ? unknown.filter(isAscii) : [];
+  const others = unknown.filter((word) => !indexed.includes(word));
+  const found = await Promise.all([askTrigrams(core, projectId, indexed), compareAll(core, projectId, others)]);
+  return found.flat();
+}
+
+async function askTrigrams(core: Core, projectId: string, unknown: string[]): Promise<string[]> {
+  if (unknown.length === 0) return [];
+  const rows = await core.db.sql<{ word: string }>(
+    `SELECT near.word FROM unnest($2::text[]) AS asked (word) CROSS JOIN LATERAL (
+      SELECT word FROM knowledge_word WHERE project_id = $1 AND knowledge_word.word % asked.word
+      ORDER BY similarity(knowledge_word.word, asked.word) DESC, word LIMIT $3) AS near`,
+    [projectId, unknown, meantForEach],
+    'knowledge_meant',
+  );
+  return rows.map(({ word }) => word);
+}
+
+async function compareAll(core: Core, projectId: string, unknown: string[]): Promise<string[]> {
+  if (unknown.length === 0) return [];
   const lengths = unknown.map((word) => word.length);
   const rows = await core.db.sql<{ word: string }>(
     'SELECT word FROM knowledge_word WHERE project_id = $1 AND length(word) BETWEEN $2 AND $3 LIMIT $4',

@@ -1,5 +1,5 @@
 import type { Core } from '../core.ts';
-import { type FieldIssue, validation } from '../errors.ts';
+import { type FieldIssue, quoted, validation } from '../errors.ts';
 import type { LoadedAdapter } from '../registry.ts';
 import type { AdapterModel } from '../sdk/index.ts';
 import { forgetCatalog, type RouteTarget, readCatalog } from './catalog.ts';
@@ -63,7 +63,9 @@ export async function targetsFor(
     if (owner === undefined)
       return {
         targets: [],
-        issues: [{ path: ['model'], message: `no model "${model}" makes ${taskType}; \`providers\` lists what does` }],
+        issues: [
+          { path: ['model'], message: `no model ${quoted(model!)} makes ${taskType}; \`providers\` lists what does` },
+        ],
       };
     const found = findTarget(core, taskType, owner, model);
     return 'issue' in found
@@ -87,7 +89,7 @@ function findTarget(
   const loaded = core.registry.adapter(provider);
   const able = usable(core).filter(({ models }) => models.some((each) => each.taskTypes.includes(taskType)));
   const choice = able.map(({ adapter }) => adapter.name).join(', ') || 'none is installed';
-  if (!loaded) return { field: 'provider', issue: `no provider "${provider}"; for ${taskType}: ${choice}` };
+  if (!loaded) return { field: 'provider', issue: `no provider ${quoted(provider)}; for ${taskType}: ${choice}` };
   if (loaded.disabled)
     return {
       field: 'provider',
@@ -100,7 +102,7 @@ function findTarget(
   if (!found)
     return {
       field: 'model',
-      issue: `"${provider}" has no model "${model}" for ${taskType}; it has ${models.map((each) => each.id).join(', ')}`,
+      issue: `"${provider}" has no model ${quoted(model!)} for ${taskType}; it has ${models.map((each) => each.id).join(', ')}`,
     };
   if (found.sunsetAt && found.sunsetAt <= new Date())
     return {

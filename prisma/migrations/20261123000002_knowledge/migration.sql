@@ -87,7 +87,7 @@ BEGIN
   ), counted AS (
     INSERT INTO knowledge_word AS known (project_id, word, passages)
     SELECT project_id, lexeme, CASE TG_OP WHEN 'INSERT' THEN count ELSE -count END FROM found
-    WHERE length(lexeme) BETWEEN 4 AND 32 AND lexeme ~ '^[[:alpha:]]+$' ORDER BY project_id, lexeme
+    WHERE length(lexeme) BETWEEN 4 AND 32 AND lexeme !~ '[[:digit:][:punct:]]' ORDER BY project_id, lexeme
     ON CONFLICT (project_id, word) DO UPDATE SET passages = known.passages + excluded.passages
     RETURNING known
   )
