@@ -209,6 +209,56 @@ describe('pipelines', () => {
       ['definition', 'stages', '1'],
       /batchSize/,
     ],
+    [
+      'an input that the task type does not have',
+      poems('bad', stage('titles', 'poem', 'title', { task: { promt: '{{poem.text}}' } })),
+      ['definition', 'stages', '1', 'task', 'promt'],
+      /no such input; did you mean prompt\?/,
+    ],
+    [
+      'a task without what it needs',
+      poems('bad', stage('titles', 'poem', 'title', { task: { maxTokens: 5 } })),
+      ['definition', 'stages', '1', 'task', 'prompt'],
+      /generate_text needs it/,
+    ],
+    [
+      'a value that never fits',
+      poems('bad', stage('titles', 'poem', 'title', { task: { prompt: 'x', maxTokens: -1 } })),
+      ['definition', 'stages', '1', 'task', 'maxTokens'],
+      /1/,
+    ],
+    [
+      'a placeholder that is not closed',
+      poems('bad', stage('titles', 'poem', 'title', { task: { prompt: '{{poem.text}} and {{poem.text' } })),
+      ['definition', 'stages', '1', 'task'],
+      /not closed/,
+    ],
+    [
+      'each without a list',
+      poems('bad', stage('titles', 'poem', 'title', { data: { text: '{{each.text}}' } })),
+      ['definition', 'stages', '1', 'data'],
+      /\{\{each\}\} is unknown here/,
+    ],
+    [
+      'a kind that means something else',
+      poems('bad', stage('titles', 'poem', 'input')),
+      ['definition', 'stages', '1', 'output'],
+      /cannot be called/,
+    ],
+    [
+      'a parameter that a function does not have',
+      poems('bad', {
+        key: 't',
+        title: 't',
+        kind: 'TRANSFORM',
+        input: 'poem',
+        output: 'x',
+        transform: 'cluster_by_meaning',
+        parameters: { similarity: 7, like: 1 },
+      }),
+      ['definition', 'stages', '1', 'parameters', 'similarity'],
+      /<= 1/,
+    ],
     ['half a character', poems('bad', { ...gate, title: '\ud800' }), ['definition'], /Unicode/],
     [
       'a batch size of 0',
@@ -380,6 +430,8 @@ describe('agents', () => {
       name: 'Poet',
       responseSchema: { type: 'object' },
     });
+    for (const same of [{}, { name: 'Poet', responseSchema: { type: 'object' }, parameters: { temperature: 0 } }])
+      expect((await updateAgent(agent.id, same)).agentProfile).toEqual(changed.agentProfile);
     const listed = await ask('query ($p: ID!) { agentProfiles(projectId: $p) { id } }', { p: projectId });
     expect(listed).toHaveLength(5);
     expect(
@@ -402,10 +454,13 @@ describe('agents', () => {
   it('say what is wrong, and are nobody else’s', async () => {
     const [shipped] = await ask('{ agentProfiles { id } }');
     expect(await updateAgent(shipped.id, { name: 'Mine' })).toMatchObject({ __typename: 'ValidationError' });
-    for (const [input, field] of [
+    for (const [input, field, message = /./] of [
       [{ name: ' ' }, 'name'],
-      [{ systemPrompt: 'x'.repeat(100_001) }, 'systemPrompt'],
+      [{ name: 'a\0' }, 'name', /^must be valid Unicode/],
+      [{ systemPrompt: 'x'.repeat(100_001) }, 'systemPrompt', /100,000 characters/],
+      [{ systemPrompt: '\ud800' }, 'systemPrompt', /^must be valid Unicode/],
       [{ provider: 'nobody' }, 'provider'],
+      [{ provider: 'x'.repeat(100_000) }, 'provider', /^no provider "x{100}…"; .{0,500}$/],
       [{ model: 'script-1' }, 'model'],
       [{ provider: 'scripted', model: 'nothing' }, 'model'],
       [{ parameters: { nonsense: 1 } }, 'parameters.nonsense'],
@@ -413,11 +468,25 @@ describe('agents', () => {
       [{ parameters: { stop: ['\ud800'] } }, 'parameters'],
       [{ responseSchema: [] }, 'responseSchema'],
       [{ responseSchema: { title: 'a\0' } }, 'responseSchema'],
-    ] as const) {
+      [{ responseSchema: { type: 'foo' } }, 'responseSchema', /^is no JSON Schema: it\/type must be/],
+      [{ responseSchema: { properties: { a: { required: 'b' } } } }, 'responseSchema', /it\/properties\/a\/required/],
+      [{ taskType: 'GENERATE_IMAGE', responseSchema: {} }, 'responseSchema', /^generate_image has no such input/],
+    ] as [object, string, RegExp?][]) {
       const refused = await createAgent(input);
-      expect(refused.issues?.map(({ path }: any) => path.join('.'))).toContain(`input.${field}`);
+      const issue = refused.issues?.find(({ path }: any) => path.join('.') === `input.${field}`);
+      expect(issue?.message).toMatch(message);
     }
-    const { agentProfile: agent } = await createAgent({});
+    const { agentProfile: agent } = await createAgent({
+      responseSchema: {
+        $schema: 'https://json-schema.org/draft/2020-12/schema',
+        properties: { slug: { type: 'string', pattern: '^(a+)+$' } },
+      },
+    });
+    for (const [input, message] of [
+      [{ systemPrompt: null }, /^must be a text/],
+      [{ name: null }, /1 to 200/],
+    ] as const)
+      expect((await updateAgent(agent.id, input)).issues[0].message).toMatch(message);
     expect(await updateAgent(agent.id, { name: 'x' }, stranger.key)).toMatchObject({ code: 'NOT_FOUND' });
     expect(await createAgent({ projectId }, stranger.key)).toMatchObject({ code: 'NOT_FOUND' });
     expect(await ask('query ($id: ID!) { node(id: $id) { id } }', { id: agent.id }, stranger.key)).toBeNull();
@@ -752,6 +821,7 @@ describe('a review', () => {
 
   it('shows what its form names, and keeps what is not edited', async () => {
     const form = {
+      $schema: 'https://json-schema.org/draft/2020-12/schema',
       type: 'object',
       properties: { text: { type: 'string' }, mood: { enum: ['sad', 'glad'] } },
       required: ['text'],

@@ -20,6 +20,16 @@ export const text = (key: string, input: string, output: string, more: object = 
   ...more,
 });
 
+export const transform = (name: string, input: string, output: string, parameters: object = {}) => ({
+  key: name,
+  title: name,
+  kind: 'TRANSFORM',
+  input,
+  output,
+  transform: name,
+  parameters,
+});
+
 export const words = (count: number, more: object = {}) =>
   Array.from({ length: count }, (_, index) => ({ text: `word ${index}`, ...more }));
 

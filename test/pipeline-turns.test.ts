@@ -3,24 +3,15 @@ import type { Run } from '../src/db.ts';
 import { createTask } from '../src/lifecycle/create.ts';
 import { openRuns } from '../src/pipelines/advance.ts';
 import { readBatches } from '../src/pipelines/batch.ts';
-import { cancelRun, rerunFrom, resumeRun } from '../src/pipelines/command.ts';
+import { cancelRun, resumeRun } from '../src/pipelines/command.ts';
 import { givenBack } from '../src/pipelines/outcome.ts';
 import { eventually } from './kit.ts';
-import { pipelineKit, text, words } from './pipeline-kit.ts';
+import { pipelineKit, text, transform, words } from './pipeline-kit.ts';
 import { settleRuns } from './settle-runs.ts';
 
 const kit = pipelineKit();
 const { open, define, add, start, read, reaches, ended, items, tasks, stagesOf } = kit;
 
-const transform = (name: string, input: string, output: string, parameters: object = {}) => ({
-  key: name,
-  title: name,
-  kind: 'TRANSFORM',
-  input,
-  output,
-  transform: name,
-  parameters,
-});
 const odd = { ATELIER_PLUGINS: './test/fixtures/acme-odd.mjs' };
 
 describe('a batch', () => {
@@ -125,7 +116,7 @@ describe('a turn', () => {
     await takeTurn();
     expect(await read(run)).toMatchObject({ status: 'RUNNING', wrongTurns: 1, restsUntil: expect.any(Date) });
     for (let turn = 2; turn <= 10; turn++) {
-      await kit.bed.sql('update run set rests_until = now()');
+      await kit.bed.sql('update run set rests_until = null');
       await takeTurn();
     }
     expect(await read(run)).toMatchObject({ status: 'PAUSED', reason: 'WENT_WRONG' });
@@ -201,48 +192,5 @@ describe('a run', () => {
     expect(await items('word')).toMatchObject([{ state: 'WAITING' }]);
     await ended(await start({ pipeline: 'songs' }));
     expect(await items('word')).toMatchObject([{ state: 'DONE' }]);
-  });
-});
-
-describe('what is sent back', () => {
-  const verdict = (approved: boolean) => ({ json: { approved, note: 'shorter' } });
-  const judge = (kind: string, to: string) =>
-    text('judge', kind, kind, {
-      data: undefined,
-      sendBack: { to, unless: 'json.approved', note: 'json.note', atMost: 1 },
-    });
-
-  it('to a stage through which it goes as it is comes through the stages behind once more', async () => {
-    await open();
-    await define([
-      transform('unique_texts', 'word', 'word'),
-      { key: 'facts', title: 'Facts', kind: 'RETRIEVE', input: 'word', query: '{{word.text}}' },
-      judge('word', 'unique_texts'),
-      text('titles', 'word', 'title'),
-    ]);
-    await add([{ text: 'bad', options: verdict(false) }]);
-    expect(await ended(await start())).toMatchObject({ status: 'COMPLETED', failures: 0 });
-    expect(await items('title')).toHaveLength(1);
-    const rounds = await kit.bed.sql('select stage, round, state from work where round = 2 order by stage');
-    expect(rounds).toEqual(['facts', 'judge', 'unique_texts'].map((stage) => ({ stage, round: 2, state: 'DONE' })));
-    expect(await kit.bed.sql('select sum(waiting)::int as waiting, sum(running)::int as running from stage')).toEqual([
-      { waiting: 0, running: 0 },
-    ]);
-  });
-
-  it('by a run that begins behind the stage that does it again is done there', async () => {
-    await open();
-    const data = { text: '{{word.text}}', options: '{{word.verdict}}' };
-    await define([text('poems', 'word', 'poem', { data }), judge('poem', 'poems'), text('titles', 'poem', 'title')]);
-    await add([{ text: 'a', verdict: { fail: {} } }]);
-    const failed = await ended(await start());
-    expect(failed).toMatchObject({ failures: 1 });
-    await kit.bed.sql(`update item set data = data || $1 where kind = 'word'`, [{ verdict: verdict(false) }]);
-    await kit.bed.sql(`update item set data = data || $1 where kind = 'poem'`, [{ options: verdict(false) }]);
-    const again = await ended(await rerunFrom(kit.bed.core, failed, { stage: 'judge' }));
-    expect(again).toMatchObject({ status: 'COMPLETED', failures: 0, fromStage: 'poems' });
-    expect(await items('poem')).toHaveLength(2);
-    expect(await items('title')).toHaveLength(1);
-    expect(await kit.bed.sql('select sum(waiting)::int as waiting from stage')).toEqual([{ waiting: 0 }]);
   });
 });

@@ -2,6 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { createPipeline } from '../src/pipelines/catalog.ts';
 import { cancelRun, resumeRun } from '../src/pipelines/command.ts';
 import { configure } from '../src/pipelines/configuration.ts';
+import { addItems } from '../src/pipelines/items.ts';
+import { updateConfiguration } from '../src/pipelines/update-configuration.ts';
 import { eventually } from './kit.ts';
 import { pipelineKit, text, words } from './pipeline-kit.ts';
 
@@ -77,6 +79,100 @@ describe('a new version', () => {
   });
 });
 
+describe('what waits at stages that are gone', () => {
+  /** A poem that waits at two stages. */
+  async function waitAtTwo(): Promise<void> {
+    await open();
+    const slow = { from: 'poems', task: { prompt: 'x', maxTokens: 50, options: { durationMs: 60_000 } } };
+    await define([
+      text('poems', 'word', 'poem'),
+      text('left', 'poem', 'left_song', slow),
+      text('right', 'poem', 'right_song', { from: 'poems' }),
+    ]);
+    await add(words(1));
+    const run = await start();
+    await eventually(
+      async () => (await kit.bed.sql(`select from work where stage = 'left' and state = 'RUNNING'`)).length === 1,
+    );
+    await cancelRun(kit.bed.core, run, 'CANCEL');
+    await ended(run);
+  }
+
+  it('at two of them waits at the next once', async () => {
+    await waitAtTwo();
+    await define([text('poems', 'word', 'poem'), text('titles', 'poem', 'title')]);
+    expect(await waiting()).toEqual([{ key: 'titles', waiting: 1 }]);
+    expect(await ended(await start())).toMatchObject({ status: 'COMPLETED' });
+    expect(await items('title')).toHaveLength(1);
+  });
+
+  it('is found by a later version that takes it', async () => {
+    await waitAtTwo();
+    await define([text('poems', 'word', 'poem')]);
+    await define([text('poems', 'word', 'poem'), text('titles', 'poem', 'title')]);
+    expect(await ended(await start())).toMatchObject({ status: 'COMPLETED' });
+    expect(await items('title')).toHaveLength(1);
+  });
+});
+
+describe('at the same time', () => {
+  it('items are added, stages change and a run goes on, and none waits for the other for ever', async () => {
+    await open(1);
+    const poems = [text('poems', 'word', 'poem'), text('titles', 'poem', 'title')];
+    await define(poems);
+    await define([tidy, text('songs', 'word', 'song')], 'songs');
+    await add(words(20));
+    const runs = [await start(), await start({ pipeline: 'songs' })];
+    let isOver = false;
+    const again = async (work: (time: number) => Promise<unknown>) => {
+      for (let time = 0; !isOver; time++) await work(time);
+    };
+    const others = [
+      again((time) =>
+        add(
+          Array.from({ length: 50 }, (_, each) => ({ text: `${time} ${each}`, options: { durationMs: 1 } })),
+          'memo',
+        ),
+      ),
+      again((time) =>
+        define(
+          time % 2
+            ? [text('memos', 'memo', 'text')]
+            : [{ ...tidy, input: 'memo', output: 'memo' }, text('memos', 'memo', 'text')],
+          'memos',
+        ),
+      ),
+      again((time) =>
+        updateConfiguration(kit.bed.core, kit.scope, 'poems', {
+          stages: ['titles', 'poems'].map((key) => ({ key, maxParallel: 3 + (time % 5) })),
+        }),
+      ),
+    ];
+    for (const run of runs) expect(await ended(run)).toMatchObject({ status: 'COMPLETED' });
+    isOver = true;
+    await Promise.all(others);
+    const [{ deadlocks }] = (await kit.bed.sql<{ deadlocks: number }>(
+      'select deadlocks::int from pg_stat_database where datname = current_database()',
+    )) as [{ deadlocks: number }];
+    expect(deadlocks).toBe(0);
+  });
+
+  it('a key that is used for two pipelines starts one, and is refused for the other', async () => {
+    await open(false);
+    await define([tidy]);
+    await define([tidy], 'songs');
+    for (let time = 0; time < 5; time++) {
+      const ends = await Promise.allSettled(
+        ['poems', 'songs'].map((pipeline) => start({ pipeline, idempotencyKey: `key ${time}` })),
+      );
+      expect(ends.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+      const refused = ends.find(({ status }) => status === 'rejected') as PromiseRejectedResult;
+      expect(refused.reason).toMatchObject({ code: 'IDEMPOTENCY_MISMATCH' });
+      await kit.bed.sql(`update run set status = 'CANCELLED', completed_at = now()`);
+    }
+  });
+});
+
 describe("a run's input", () => {
   const schema = {
     type: 'object',
@@ -104,6 +200,22 @@ describe("a run's input", () => {
         estimated: 1n,
       });
     expect((await items('ode')).map(({ data }) => data)).toEqual(Array(2).fill({ text: 'ode of rain, ode' }));
+  });
+
+  it('is what its items must be, too, however they came', async () => {
+    await open();
+    await setUp(own());
+    await addItems(kit.bed.core, kit.scope, 'wish', [{ topic: 'snow' }, { topic: 7 }, 'sun']);
+    const run = await ended(await start({ pipeline: 'odes' }));
+    expect(run).toMatchObject({ status: 'COMPLETED', failures: 2 });
+    expect((await items('ode')).map(({ data }) => data)).toEqual([{ text: ' of snow, ode' }]);
+    const lines = await kit.bed.sql<{ message: string }>(
+      `select data->>'message' as message from run_event where kind = 'logged'`,
+    );
+    expect(lines.map(({ message }) => message.replace(/item_\w+/, 'item')).sort()).toEqual([
+      'item failed: INVALID_INPUT, topic must be string, by the input of the pipeline.',
+      "item failed: INVALID_INPUT, topic must have required property 'topic', by the input of the pipeline.",
+    ]);
   });
 
   it('with a key that was used gives the first run, whatever is wrong with it by now', async () => {

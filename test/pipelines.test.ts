@@ -6,6 +6,7 @@ import type { Item, Review } from '../src/db.ts';
 import { toId } from '../src/id.ts';
 import { changeCredits } from '../src/lifecycle/credits.ts';
 import { setPrice } from '../src/lifecycle/prices.ts';
+import { listPipelines } from '../src/pipelines/catalog.ts';
 import { cancelRun, pauseRun, rerunFrom, resumeRun } from '../src/pipelines/command.ts';
 import { configure } from '../src/pipelines/configuration.ts';
 import { runsChannel } from '../src/pipelines/wake.ts';
@@ -105,6 +106,24 @@ describe('what fails', () => {
     expect(await stagesOf(run)).toMatchObject([{ status: 'FAILED' }]);
   });
 
+  it('keeps no run from starting, and says why in its log', async () => {
+    await open();
+    await define([text('poems', 'word', 'poem', { task: { prompt: '{{word.text}}', maxTokens: '{{word.tokens}}' } })]);
+    await add([
+      { text: 'good', tokens: 10 },
+      { text: 'bad', tokens: 'many' },
+    ]);
+    const run = await ended(await start());
+    expect(run).toMatchObject({ status: 'COMPLETED', failures: 1 });
+    expect(Number(run.estimated)).toBeGreaterThan(0);
+    const bad = (await items('word')).find(({ state }) => state === 'FAILED')!;
+    expect(await kit.bed.sql(`select data->>'message' as message from run_event where kind = 'logged'`)).toEqual([
+      { message: expect.stringContaining(`${toId('Item', bad.id)} failed: VALIDATION, `) },
+    ]);
+    // Nor from being taken up again.
+    expect(await ended(await rerunFrom(kit.bed.core, run, { stage: 'poems' }))).toMatchObject({ failures: 1 });
+  });
+
   it('may be one stage whose result has no list', async () => {
     await open();
     await define([text('poems', 'word', 'poem', { each: 'json.poems' })]);
@@ -168,6 +187,12 @@ describe('a plugin', () => {
     expect((await items('acme_mirrored')).map(({ data }) => data)).toEqual([{ text: 'cba' }]);
     const names = await kit.bed.sql('select name, version, account_id from pipeline order by name');
     expect(names).toContainEqual({ name: 'acme_mirror', version: 1, accountId: null });
+    // Gone with its plugin, it is nobody's any more.
+    kit.bed.core.registry.pipelines.length = 0;
+    expect((await listPipelines(kit.bed.core, kit.scope.accountId)).map(({ name }) => name)).not.toContain(
+      'acme_mirror',
+    );
+    await expect(start({ pipeline: 'acme_mirror' })).rejects.toMatchObject({ kind: 'NotFoundError' });
   });
 });
 
@@ -192,6 +217,12 @@ describe('who gave a callbackUrl', () => {
     await eventually(() => heard.length === 2);
     receiver.close();
     expect(heard.map(({ type }) => type)).toEqual(['run.waiting_for_review', 'run.completed']);
+    // Of its own moment, and numbered as the event that told of it.
+    expect(heard.map(({ data }) => data.status)).toEqual(['WAITING_FOR_REVIEW', 'COMPLETED']);
+    const told = await kit.bed.sql<{ seq: number }>(
+      `select seq from run_event where kind = 'status_changed' and data->>'status' <> 'RUNNING' order by seq`,
+    );
+    expect(heard.map(({ data }) => data.sequence)).toEqual(told.map(({ seq }) => seq));
     expect(heard[1]!.data).toMatchObject({
       run_id: toId('Run', run.id),
       pipeline: 'poems',
@@ -239,6 +270,11 @@ describe('its credits', () => {
     await setPrice(kit.bed.core, { taskType: 'generate_text', unit: 'token', creditsPerUnit: '0.1' } as never);
     const paused = await reaches(run, 'PAUSED');
     expect(paused).toMatchObject({ reason: 'LOW_CREDITS' });
+    // Nothing is at work meanwhile.
+    expect(await stagesOf(paused)).toMatchObject([{ running: 0 }]);
+    expect(await kit.bed.sql('select waiting > 0 as waiting, running from stage')).toEqual([
+      { waiting: true, running: 0 },
+    ]);
     await expect(resumeRun(kit.bed.core, paused)).rejects.toMatchObject({ code: 'INSUFFICIENT_CREDITS' });
     await changeCredits(kit.bed.core, {
       accountId: kit.scope.accountId,
@@ -277,9 +313,11 @@ describe('a stage that can send back', () => {
     ]);
     expect(await ended(await start())).toMatchObject({ status: 'COMPLETED', failures: 0 });
     const poems = await items('poem');
-    expect(poems.map(({ data, state }) => [(data as any).text, state])).toEqual([
-      ['good', 'DONE'],
+    // The first two in the order in which their tasks ended.
+    const seen = poems.map(({ data, state }) => [(data as any).text, state]);
+    expect([...seen.slice(0, 2).sort(), ...seen.slice(2)]).toEqual([
       ['bad', 'REJECTED'],
+      ['good', 'DONE'],
       ['shorterbad', 'REJECTED'],
       ['shorterbad', 'DONE'],
     ]);

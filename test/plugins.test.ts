@@ -151,7 +151,7 @@ describe('the start is stopped, with the name of the plugin and what to mend, by
       'nothing that Atelier can use',
       { 'acme.mjs': 'export const answer = 42;' },
       './acme.mjs',
-      /brings neither an adapter nor a task type: it exports only answer;/,
+      /brings no adapter, task type, pipeline or transform: it exports only answer;/,
     ],
     ['nothing at all', { 'acme.mjs': 'export {};' }, './acme.mjs', /it exports nothing;/],
     [
@@ -165,6 +165,18 @@ describe('the start is stopped, with the name of the plugin and what to mend, by
       { 'acme.mjs': 'export const type = { lane: "a", input: {}, result: {} };' },
       './acme.mjs',
       /its export type looks like a task type and was not made by defineTaskType/,
+    ],
+    [
+      'a transform that nobody defined',
+      { 'acme.mjs': 'export const shout = { name: "acme_shout", apply() {} };' },
+      './acme.mjs',
+      /its export shout looks like a transform and was not made by defineTransform/,
+    ],
+    [
+      'a pipeline that nobody defined',
+      { 'acme.mjs': 'export const mine = { name: "acme_mine", stages: [] };' },
+      './acme.mjs',
+      /its export mine looks like a pipeline and was not made by definePipeline/,
     ],
     [
       'a configuration of zod 3',

@@ -74,8 +74,7 @@ export function compareBill(
     return [key, status.toLowerCase(), done, failed, creditsUsed, captured, compare(key, creditsUsed, captured)];
   });
   const all = sum(captures.map(({ amount }) => amount));
-  rows.push(['sum', '', sum(run.stages.map(({ done }) => done)), sum(run.stages.map(({ failed }) => failed))]);
-  rows.at(-1)!.push(run.creditsUsed, all, compare('sum', run.creditsUsed, all));
+  rows.push(['sum', '', '', '', run.creditsUsed, all, compare('sum', run.creditsUsed, all)]);
   compare('available', available, sum(entries.map(({ availableChange }) => availableChange)));
   compare('held', held, sum(entries.map(({ heldChange }) => heldChange)));
   if (held !== 0) differences.push(`held: ${held} are left after the end of the run`);

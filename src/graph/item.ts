@@ -103,7 +103,7 @@ export function addItem(graph: Graph): void {
     t.field({
       type: result.ref,
       description:
-        'Adds items to a project. They wait at the first stage of each of its pipelines that takes their kind; those that are there already are skipped. Scope tasks:write.',
+        'Adds items to a project. They wait at the first stage of each of its pipelines that takes their kind; those that are there already are skipped. What a pipeline takes as its own input is checked when its first stage takes it. Scope tasks:write.',
       args: {
         projectId: t.arg.id({ required: true, description: 'Of which project.' }),
         kind: t.arg.string({ required: true, description: 'What they are: lower_snake, at most 60 characters.' }),

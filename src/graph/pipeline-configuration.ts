@@ -115,7 +115,7 @@ export function addPipelineConfiguration(graph: Graph): void {
       }),
       nextRuns: t.field({
         type: ['DateTime'],
-        description: 'When the schedule starts the next runs; empty when it is not enabled and without cron.',
+        description: 'When the schedule starts the next runs; empty when it is not enabled, or has no cron.',
         args: { first: t.arg.int({ defaultValue: 5, description: `How many, 1 to ${maxDates}.` }) },
         resolve: ({ configuration: { enabled, cron, timeZone } }, { first }) => {
           const count = first ?? 5;

@@ -144,7 +144,7 @@ export function resultUnion<Success extends object>(
 ) {
   const known: (keyof RefusalFacts)[] = [...kinds, 'ForbiddenError', 'UnavailableError'];
   const ref = builder.unionType(name, {
-    description: `What ${name.replace(/Result$/, '').replace(/^./, (letter) => letter.toLowerCase())} answers: the success, or one of the expected failures.`,
+    description: `${success.name}, or one of the expected failures.`,
     types: [success, ...known.map((kind) => errors[kind])],
     resolveType: (value) => ('refusal' in value ? errors[(value as Refused).refusal.kind] : success),
   });

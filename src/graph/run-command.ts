@@ -37,7 +37,7 @@ export function addRunCommands(graph: Graph, Success: ObjectRef<any, { run: Run 
     resumeRun: t.field({
       type: result.ref,
       description:
-        'Goes on with a paused run, at the next item that is not finished. One that paused for LOW_CREDITS first holds what the rest needs. Again, it gives the same answer. Scope tasks:write.',
+        'Goes on with a paused run, or one that is PAUSING, at the next item that is not finished. One that paused for LOW_CREDITS first holds what the rest needs. Again, it gives the same answer. Scope tasks:write.',
       args: { id: t.arg.id({ required: true, description: id }) },
       resolve: (_root, args, context) =>
         result.answer(context, ['tasks:write'], async () => ({
@@ -47,7 +47,7 @@ export function addRunCommands(graph: Graph, Success: ObjectRef<any, { run: Run 
     cancelRun: t.field({
       type: result.ref,
       description:
-        'Cancels a run. What it has made stays; the rest of what it holds goes back. Again, it gives the same answer. Scope tasks:write.',
+        'Cancels a run. What it has made stays; the rest of what it holds goes back. Again, it gives the same answer; CANCEL after FINISH cancels those of its tasks that still run. Scope tasks:write.',
       args: {
         id: t.arg.id({ required: true, description: id }),
         children: t.arg({ type: ChildrenPolicy, defaultValue: 'CANCEL', description: 'What becomes of its tasks.' }),

@@ -64,7 +64,8 @@ export function addRunEvents(
       }),
       reason: t.string({
         nullable: true,
-        description: 'Why, when nobody asked for it: LOW_CREDITS, TOO_MANY_FAILURES.',
+        description:
+          'Why, when nobody asked for it: LOW_CREDITS, WENT_WRONG, TOO_MANY_FAILURES; of a scheduled start that was refused, the code of the refusal.',
         resolve: (event) => read(event, 'status_changed').reason,
       }),
     }),

@@ -114,14 +114,18 @@ export function addRun(
       reason: t.exposeString('reason', {
         nullable: true,
         description:
-          'Why it came into this status by itself: LOW_CREDITS, TOO_MANY_FAILURES. null when it was asked for.',
+          'Why it came into this status by itself: LOW_CREDITS, WENT_WRONG (PAUSED), TOO_MANY_FAILURES (FAILED); of a scheduled start that was refused, the code of the refusal, as INSUFFICIENT_CREDITS. null when it was asked for.',
       }),
       trigger: t.field({
         type: RunTrigger,
         description: 'What started it.',
         resolve: ({ trigger }) => trigger as 'MANUAL',
       }),
-      input: t.expose('input', { type: 'JSON', nullable: true, description: "As it was given, with the defaults of the pipeline's own input." }),
+      input: t.expose('input', {
+        type: 'JSON',
+        nullable: true,
+        description: "As it was given, with the defaults of the pipeline's own input.",
+      }),
       currentStage: t.exposeString('currentStage', {
         nullable: true,
         description: 'The stage that worked last; null until one did.',

@@ -34,14 +34,14 @@ export function addStartRun(graph: Graph, Success: ObjectRef<any, { run: Run }>)
     startRun: t.field({
       type: result.ref,
       description:
-        'Starts a run of a pipeline on what waits in the project, and holds what it needs. While one is live the answer is that one. Scope tasks:write.',
+        'Starts a run of a pipeline on what waits in the project, and holds what it needs. While one is live it is refused, with the id of that one. Scope tasks:write.',
       args: {
         projectId: t.arg.id({ required: true, description: 'In which project.' }),
         pipeline: t.arg.string({ required: true, description: 'Name of the pipeline.' }),
         input: t.arg({
           type: 'JSON',
           description:
-            "An object, at most 100,000 bytes: {{input.…}} of the stages, and what the pipeline's own input makes of it. `callbackUrl` in it is told of the run's end.",
+            "An object, at most 100,000 bytes: {{input.…}} of the stages, and what the pipeline's own input makes of it. `callbackUrl` in it gets a webhook each time that the run is PAUSED, WAITING_FOR_REVIEW, COMPLETED, FAILED or CANCELLED.",
         }),
         idempotencyKey: t.arg.string({
           description: '1 to 255 characters, unique in the account: the same key and input again give the same run.',

@@ -1,6 +1,7 @@
 import type { Core } from '../core.ts';
 import { cancelTasks } from '../lifecycle/cancel.ts';
 import { readBatches } from './batch.ts';
+import { checkInlet } from './inlet.ts';
 import { kindOf } from './stages/index.ts';
 import {
   batchesAtOnce,
@@ -88,28 +89,35 @@ async function begin(turn: OpenTurn, { stage, status, live, waitMs }: Standing):
     [...starting, ...taken].map(({ id }) => id),
   );
   if (batches.length === 0) return 'full';
-  const { begun, outcomes, refused } = await kindOf(stage).begin(turn, stage, batches);
-  await settle(turn, outcomes);
+  const checked = await checkInlet(turn, stage, batches);
+  const { begun, outcomes, refused } = await kindOf(stage).begin(turn, stage, checked.batches);
+  await settle(turn, [...checked.outcomes, ...outcomes]);
   if (itemDelayMs > 0) await change(core, run, { stage: { key: stage.key, nextMs: itemDelayMs } });
   if (refused === undefined) return 'more';
   // What runs may give some of its quote back.
   if (begun > 0 || live.some(({ taskId }) => taskId)) return {};
+  // Nothing is at work while a run is paused.
+  await settle(turn, await kindOf(stage).giveUp(turn, batches));
   // Written with the change: afterwards the run is not this worker's any more.
   const message = 'The hold of the run has too few credits for the next task; resumeRun adds what the rest needs.';
   const log = [{ level: 'WARN', message, stage: stage.key }];
-  const paused = { status: 'PAUSED', reason: 'LOW_CREDITS', refused, log, release: true };
+  const at = { key: stage.key };
+  const paused = { status: 'PAUSED', reason: 'LOW_CREDITS', refused, stage: at, log, release: true };
   return (await change(core, run, paused)) ? 'over' : 'more';
 }
 
 /** Between items: what is begun ends first. Reviews can wait while the run is paused. */
 async function pause(turn: OpenTurn): Promise<Step> {
+  const isTaken = ({ stage, live }: Standing) =>
+    stage.kind !== 'REVIEW' && live.some(({ state }) => state === 'STARTING');
+  if (await giveUp(turn, turn.standings.filter(isTaken))) return 'more';
   if (turn.live.some(({ taskId }) => taskId)) return {};
   return finish(turn, { status: 'PAUSED', reason: turn.run.reason });
 }
 
 async function cancel(turn: OpenTurn): Promise<Step> {
   if (isIdle(turn)) return finish(turn, { status: 'CANCELLED' });
-  if (await giveUp(turn)) return 'more';
+  if (await giveUp(turn, turn.standings)) return 'more';
   const tasks = turn.live.flatMap(({ taskId }) => taskId ?? []);
   if (turn.run.childrenPolicy !== 'FINISH') await cancelTasks(turn.core, tasks);
   return {};
@@ -118,8 +126,8 @@ async function cancel(turn: OpenTurn): Promise<Step> {
 /** Too many failed: what is begun ends, and nothing more begins. */
 async function fail(turn: OpenTurn): Promise<Step> {
   const { run, configuration } = turn;
-  if (!isIdle(turn)) return (await giveUp(turn)) ? 'more' : {};
-  const message = `${run.failures} items failed, and ${configuration.maxFailures} may. rerunFrom takes them again.`;
+  if (!isIdle(turn)) return (await giveUp(turn, turn.standings)) ? 'more' : {};
+  const message = `${run.failures} items failed, and ${configuration.maxFailures} may; the log of the run says why. rerunFrom takes them again.`;
   return finish(turn, {
     status: 'FAILED',
     reason: 'TOO_MANY_FAILURES',
@@ -129,10 +137,10 @@ async function fail(turn: OpenTurn): Promise<Step> {
 
 const isIdle = ({ standings }: OpenTurn): boolean => standings.every(({ running }) => running === 0);
 
-/** Ends batches that have no task. @returns whether there were any: there may be more. */
-async function giveUp(turn: OpenTurn): Promise<boolean> {
+/** Ends the batches of stages that have no task. @returns whether there were any: there may be more. */
+async function giveUp(turn: OpenTurn, standings: Standing[]): Promise<boolean> {
   const outcomes = await Promise.all(
-    turn.standings.map(async ({ stage, running }) => {
+    standings.map(async ({ stage, running }) => {
       if (running === 0) return [];
       const rows = await turn.core.db.sql<{ id: string }>(
         `select id from batch where run_id = $1 and stage = $2 and state in ('STARTING', 'RUNNING') and task_id is null

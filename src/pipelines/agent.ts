@@ -1,13 +1,14 @@
 import type { z } from 'zod';
 import type { Core } from '../core.ts';
 import type { AgentProfile } from '../db.ts';
-import { type FieldIssue, notFound, validation } from '../errors.ts';
+import { type FieldIssue, notFound, quoted, validation } from '../errors.ts';
 import { targetsFor } from '../lifecycle/routes.ts';
-import { isStorable, isStorableJson, notStorable } from '../lifecycle/storable.ts';
+import { isStorableJson, notStorable } from '../lifecycle/storable.ts';
 import type { TaskType } from '../sdk/index.ts';
 import type { Scope, StageSettings } from './configuration.ts';
 import { defaultAgents } from './default-agents.ts';
 import type { TasksStage } from './definition.ts';
+import { schemaFlaw } from './json-schema.ts';
 import { templateNames } from './template.ts';
 
 /** Who does the work of a stage. */
@@ -112,7 +113,7 @@ export async function createAgent(
 }
 
 /**
- * Changes an account's own agent: its next version. Tasks that exist keep what they were given.
+ * Changes an account's own agent: its next version, unless all stays as it was. Tasks that exist keep what they were given.
  * @param change what is undefined stays; null takes it away where that can be.
  * @throws Refusal ValidationError, for those that come with Atelier too; NotFoundError for one that is gone.
  */
@@ -132,7 +133,9 @@ export async function updateAgent(
   await check(core, merged as AgentFacts);
   const [changed] = await core.db.sql<Agent>(
     `update agent_profile set name = $2, system_prompt = $3, provider = $4, model = $5, parameters = $6, response_schema = $7,
-       version = version + 1, updated_at = clock_timestamp() where id = $1 returning *`,
+       version = version + 1, updated_at = clock_timestamp()
+     where id = $1 and (name, system_prompt, provider, model, parameters, response_schema) is distinct from ($2, $3, $4, $5, $6, $7)
+     returning *`,
     [
       agent.id,
       merged.name,
@@ -143,8 +146,11 @@ export async function updateAgent(
       json(merged.responseSchema),
     ],
   );
-  if (!changed) throw notFound('agent profile');
-  return changed;
+  const [kept] = changed
+    ? [changed]
+    : await core.db.sql<Agent>('select * from agent_profile where id = $1', [agent.id], 'agent_read');
+  if (!kept) throw notFound('agent profile');
+  return kept;
 }
 
 /** A value with a placeholder is known when a task is made of it, the others now. */
@@ -160,6 +166,14 @@ function checkParameters(type: TaskType, parameters: unknown): FieldIssue[] {
   });
 }
 
+function checkResponseSchema(type: TaskType, schema: unknown): FieldIssue[] {
+  if (schema == null) return [];
+  const refused = (message: string) => [{ path: ['input', 'responseSchema'], message }];
+  if (!('responseSchema' in type.input.shape)) return refused(`${type.name} has no such input`);
+  const flaw = typeof schema === 'object' && !Array.isArray(schema) ? schemaFlaw(schema) : undefined;
+  return flaw === undefined ? [] : refused(flaw);
+}
+
 async function check(core: Core, facts: AgentFacts): Promise<void> {
   const issues: FieldIssue[] = [];
   const refuse = (condition: boolean, field: string, message: string) => {
@@ -167,19 +181,19 @@ async function check(core: Core, facts: AgentFacts): Promise<void> {
   };
   const { name, systemPrompt, taskType, provider, model, parameters, responseSchema } = facts;
   refuse(
-    typeof name !== 'string' || !name.trim() || name.length > agentLimits.nameLength || !isStorable(name),
+    typeof name !== 'string' || !name.trim() || name.length > agentLimits.nameLength,
     'name',
     `must be 1 to ${agentLimits.nameLength} characters`,
   );
   refuse(
-    typeof systemPrompt !== 'string' ||
-      systemPrompt.length > agentLimits.systemPromptLength ||
-      !isStorable(systemPrompt),
+    typeof systemPrompt !== 'string' || systemPrompt.length > agentLimits.systemPromptLength,
     'systemPrompt',
-    `must be at most ${agentLimits.systemPromptLength} characters`,
+    `must be a text of at most ${agentLimits.systemPromptLength.toLocaleString('en')} characters`,
   );
-  const type = core.registry.taskType(taskType ?? 'generate_text');
-  refuse(!type, 'taskType', `no task type "${taskType}" is installed`);
+  for (const [field, text] of Object.entries({ name, systemPrompt })) refuse(!isStorableJson(text), field, notStorable);
+  const typeName = taskType ?? 'generate_text';
+  const type = core.registry.taskType(typeName);
+  refuse(!type, 'taskType', `no task type ${quoted(typeName)} is installed`);
   refuse(model != null && provider == null, 'model', 'needs its provider');
   if (type && provider != null) {
     const { issues: found } = await targetsFor(core, type.name, provider, model);
@@ -196,6 +210,6 @@ async function check(core: Core, facts: AgentFacts): Promise<void> {
       `must be at most ${agentLimits.jsonBytes.toLocaleString('en')} bytes of JSON`,
     );
   }
-  if (type) issues.push(...checkParameters(type, parameters));
+  if (type) issues.push(...checkParameters(type, parameters), ...checkResponseSchema(type, responseSchema));
   if (issues.length > 0) throw validation(issues);
 }

@@ -50,17 +50,14 @@ export interface Begun {
   dueAt?: Date | null;
 }
 
-/**
- * Writes what batches begin with.
- * @throws Error when the run is another worker's by now.
- */
-export async function writeBegun(core: Core, run: Pick<Run, 'id' | 'fence'>, begun: Begun[]): Promise<void> {
+/** Writes what batches begin with. @returns false: the run is another worker's by now. */
+export async function writeBegun(core: Core, run: Pick<Run, 'id' | 'fence'>, begun: Begun[]): Promise<boolean> {
   const written = await core.db.sql(
     'select id from run_begun($1, $2, $3)',
     [run.id, run.fence, storableJson(begun)],
     'run_begun',
   );
-  if (written.length === 0) throw new Error('the run is taken by another worker');
+  return written.length > 0;
 }
 
 /** What templates of a stage can say of a batch. */

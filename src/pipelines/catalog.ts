@@ -6,6 +6,7 @@ import { isStorable, isStorableJson, notStorable } from '../lifecycle/storable.t
 import type { PipelineTransform } from '../sdk/index.ts';
 import { builtInPipelines } from './built-in/index.ts';
 import { type Known, type PipelineDefinition, readDefinition } from './definition.ts';
+import { schemaProblem } from './json-schema.ts';
 import { builtInTransforms } from './transforms/index.ts';
 
 /** A version of a pipeline. */
@@ -22,10 +23,13 @@ export function transformOf(core: Core, name: string): PipelineTransform | undef
   return [...builtInTransforms, ...core.registry.transforms].find((each) => each.name === name);
 }
 
+/** Pipelines that are everybody's. One that came with a plugin goes with it. */
+const installed = ({ registry }: Core) => [...builtInPipelines, ...registry.pipelines];
+
 /** What definitions can name here. */
 const knownTo = (core: Core): Known => ({
-  taskType: (name) => core.registry.taskType(name) !== undefined,
-  transform: (name) => transformOf(core, name) !== undefined,
+  taskType: core.registry.taskType,
+  transform: (name) => transformOf(core, name),
 });
 
 /**
@@ -33,7 +37,11 @@ const knownTo = (core: Core): Known => ({
  * @throws ConfigError that names the plugin's pipeline and what is wrong with it.
  */
 export async function keepPipelines(core: Core): Promise<void> {
-  const given = [...builtInPipelines, ...core.registry.pipelines];
+  for (const { name, parameters } of core.registry.transforms) {
+    const problem = parameters && schemaProblem(parameters);
+    if (problem) throw new ConfigError(`transform "${name}": parameters ${problem}`);
+  }
+  const given = installed(core);
   const definitions = given.map((one) => {
     const read = readDefinition(one, knownTo(core), [`pipeline "${one.name}"`]);
     if ('definition' in read) return read.definition;
@@ -53,7 +61,7 @@ export async function createPipeline(core: Core, accountId: string, given: unkno
   const read = readDefinition(given, knownTo(core));
   if ('issues' in read) throw validation(read.issues);
   const { name } = read.definition;
-  if ([...builtInPipelines, ...core.registry.pipelines].some((other) => other.name === name))
+  if (installed(core).some((other) => other.name === name))
     throw validation([
       { path: ['definition', 'name'], message: `"${name}" comes with Atelier or a plugin; take another` },
     ]);
@@ -96,8 +104,9 @@ export async function findPipeline(
 ): Promise<PipelineVersion | undefined> {
   if (!isStorable(name)) return undefined;
   const [row] = await core.db.sql<PipelineVersion>(
-    'select * from pipeline where (account_id = $1 or account_id is null) and name = $2 order by account_id nulls last, version desc limit 1',
-    [accountId, name],
+    `select * from pipeline where (account_id = $1 or (account_id is null and name = any($3))) and name = $2
+     order by account_id nulls last, version desc limit 1`,
+    [accountId, name, installed(core).map((one) => one.name)],
     'pipeline_find',
   );
   return row;
@@ -117,8 +126,9 @@ export function pipelinesOf(core: Core, ids: string[]): Promise<PipelineVersion[
 /** The newest version of each pipeline that an account can run, by name. */
 export function listPipelines(core: Core, accountId: string): Promise<PipelineVersion[]> {
   return core.db.sql<PipelineVersion>(
-    'select distinct on (name) * from pipeline where account_id = $1 or account_id is null order by name, account_id nulls last, version desc',
-    [accountId],
+    `select distinct on (name) * from pipeline where account_id = $1 or (account_id is null and name = any($2))
+     order by name, account_id nulls last, version desc`,
+    [accountId, installed(core).map((one) => one.name)],
     'pipeline_list',
   );
 }

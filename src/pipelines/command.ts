@@ -92,20 +92,6 @@ async function tell(
 async function missing(core: Core, run: Run): Promise<number> {
   const pipeline = await pipelineOf(core, run.pipelineId);
   const stages = await readStages(core, run.configurationId);
-  // Taken, and without a task for want of credits.
-  const starting = await core.db.sql<{ stage: string; items: number; batches: number }>(
-    `select b.stage, count(*)::int as items, count(distinct b.id)::int as batches from batch b join work w on w.batch_id = b.id
-     where b.run_id = $1 and b.state = 'STARTING' group by 1`,
-    [run.id],
-  );
-  let batches = 0;
-  for (const stage of pipeline.definition.stages) {
-    const begun = starting.find((each) => each.stage === stage.key);
-    if (!begun) continue;
-    const row = stages.get(stage.key)!;
-    batches += begun.batches + Math.ceil(row.waiting / settingsOf(stage, row).batchSize);
-    stages.set(stage.key, { ...row, waiting: row.waiting + begun.items });
-  }
   const from = run.fromStage ?? undefined;
   const { required } = await estimateRun(core, run, { pipeline, stages }, { input: run.input, from }).catch((error) => {
     if (!(error instanceof Refusal) || error.kind !== 'ValidationError') throw error;
@@ -113,6 +99,9 @@ async function missing(core: Core, run: Run): Promise<number> {
   });
   const [hold] = await core.db.sql<{ remaining: bigint }>('select remaining from hold where id = $1', [run.holdId]);
   // An estimate goes by one item; what was refused is what the stage really takes.
+  const stage = pipeline.definition.stages.find(({ key }) => key === run.currentStage)!;
+  const row = stages.get(stage.key);
+  const batches = Math.ceil((row?.waiting ?? 0) / settingsOf(stage, row).batchSize);
   return Math.max(0, Math.max(required, Number(run.refused ?? 0) * batches) - Number(hold?.remaining ?? 0));
 }
 

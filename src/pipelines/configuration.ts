@@ -1,8 +1,12 @@
+import type { QueryConfig } from 'pg';
 import type { Core } from '../core.ts';
 import type { PipelineConfiguration, Stage } from '../db.ts';
 import { notFound } from '../errors.ts';
 import { findPipeline, type PipelineVersion } from './catalog.ts';
 import { inletOf, type PipelineDefinition, type StageDefinition } from './definition.ts';
+
+/** All items of a project may go in: a hundred thousand take some seconds. */
+const fittingMs = 120_000;
 
 /** A pipeline in a project, with what is set there. */
 export interface Configured {
@@ -56,7 +60,11 @@ async function fitStages(
       return row?.input === input && row.inlet === inlet;
     }) && [...stages.values()].filter(({ input }) => input !== null).length === wanted.length;
   if (fits) return stages;
-  await core.db.sql('select configuration_stages($1, $2)', [configurationId, JSON.stringify(wanted)]);
+  await core.db.pool.query({
+    text: 'select configuration_stages($1, $2)',
+    values: [configurationId, JSON.stringify(wanted)],
+    query_timeout: fittingMs,
+  } as QueryConfig);
   return readStages(core, configurationId);
 }
 

@@ -1,4 +1,5 @@
 import { Cron } from 'croner';
+import { quoted } from '../errors.ts';
 
 const nicknames = /^@(yearly|annually|monthly|weekly|daily|midnight|hourly)$/i;
 const longest = 200;
@@ -22,7 +23,7 @@ export function timeZoneProblem(timeZone: string): string | undefined {
     // An offset names no place, and knows no summer.
     if (!/^[+-]/.test(timeZone)) return undefined;
   } catch {}
-  return `"${timeZone.slice(0, longest)}" is no time zone of the IANA database, as Europe/Berlin or UTC`;
+  return `${quoted(timeZone)} is no time zone of the IANA database, as Europe/Berlin or UTC`;
 }
 
 /** What is wrong with a schedule. Undefined: nothing. */

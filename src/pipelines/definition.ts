@@ -1,8 +1,9 @@
 import { distance } from 'fastest-levenshtein';
 import { z } from 'zod';
-import type { FieldIssue } from '../errors.ts';
-import { schemaProblem } from './json-schema.ts';
-import { templateNames } from './template.ts';
+import { type FieldIssue, quoted } from '../errors.ts';
+import type { PipelineTransform, TaskType } from '../sdk/index.ts';
+import { schemaIssues, schemaProblem } from './json-schema.ts';
+import { isUnclosed, templateNames } from './template.ts';
 
 const name = (what: string) =>
   z
@@ -12,7 +13,17 @@ const name = (what: string) =>
       `${what} must be lower_snake, at most 60 characters, as my_${what.split(' ').at(-1)}`,
     );
 
-const kind = name('a kind').describe('What kind of items.');
+/** What templates say beside the kinds of items. */
+const scopeNames = ['item', 'items', 'input', 'passages', 'note'];
+/** And of what a task has made. */
+const resultNames = ['result', 'each'];
+
+const kind = name('a kind')
+  .refine(
+    (given) => ![...scopeNames, ...resultNames].includes(given),
+    `a kind cannot be called ${[...scopeNames, ...resultNames].join(', ')}: these mean something else in templates`,
+  )
+  .describe('What kind of items.');
 const template = z.string().max(100_000);
 
 const base = {
@@ -181,8 +192,8 @@ export function firstOf({ stages }: PipelineDefinition, key: string): number {
 
 /** What the definition names must be there. */
 export interface Known {
-  taskType(name: string): boolean;
-  transform(name: string): boolean;
+  taskType(name: string): TaskType | undefined;
+  transform(name: string): PipelineTransform | undefined;
 }
 
 /**
@@ -243,9 +254,14 @@ function checkStage(definition: PipelineDefinition, stage: StageDefinition, know
     `a cycle: ${stage.input} is made by "${later?.key}", which comes after it; put the stages in the order in which they work`,
   );
   if (stage.kind === 'TASKS') {
-    refuse(!known.taskType(stage.taskType), 'taskType', `no task type "${stage.taskType}" is installed`);
+    const type = known.taskType(stage.taskType);
+    refuse(!type, 'taskType', `no task type ${quoted(stage.taskType)} is installed`);
+    if (type) issues.push(...checkTask(type, stage));
     if (stage.sendBack) {
-      issues.push(...checkReference(definition, stage, 'sendBack', stage.sendBack.to));
+      const missing = checkReference(definition, stage, 'sendBack', stage.sendBack.to);
+      const problem = missing.length === 0 ? lineProblem(definition, stage, stage.sendBack.to) : undefined;
+      issues.push(...missing);
+      refuse(problem !== undefined, 'sendBack', problem ?? '');
       refuse(
         !isGate(stage),
         'output',
@@ -253,17 +269,55 @@ function checkStage(definition: PipelineDefinition, stage: StageDefinition, know
       );
     }
     issues.push(...checkNames(definition, stage, 'task', stage.task));
-    issues.push(...checkNames(definition, stage, 'data', stage.data, ['result', 'each']));
+    issues.push(...checkNames(definition, stage, 'data', stage.data, stage.each ? resultNames : ['result']));
     if (stage.retrieve) issues.push(...checkNames(definition, stage, 'retrieve', stage.retrieve.query));
   }
   if (stage.kind === 'REVIEW') {
     const problem = stage.form && schemaProblem(stage.form);
     refuse(problem !== undefined, 'form', problem ?? '');
   }
-  if (stage.kind === 'TRANSFORM')
-    refuse(!known.transform(stage.transform), 'transform', `no transform "${stage.transform}" is installed`);
+  if (stage.kind === 'TRANSFORM') {
+    const transform = known.transform(stage.transform);
+    refuse(!transform, 'transform', `no transform ${quoted(stage.transform)} is installed`);
+    if (transform?.parameters) issues.push(...schemaIssues(transform.parameters, stage.parameters, ['parameters']));
+  }
   if (stage.kind === 'RETRIEVE') issues.push(...checkNames(definition, stage, 'query', stage.query));
   return issues;
+}
+
+/** What no item can mend: a field that the task type does not have, one that it must have, a value that never fits. */
+function checkTask(type: TaskType, { task, agent }: TasksStage): FieldIssue[] {
+  const shape: Record<string, z.ZodType> = type.input.shape;
+  const fields = Object.keys(shape);
+  const given = Object.entries(task).flatMap(([field, value]) => {
+    const path = ['task', field];
+    const schema = Object.hasOwn(shape, field) ? shape[field] : undefined;
+    if (!schema) return [{ path, message: `${type.name} has no such input${meant(field, fields)}` }];
+    if (templateNames(value).length > 0) return [];
+    const issues = schema.safeParse(value).error?.issues ?? [];
+    return issues.map((issue) => ({ path: [...path, ...issue.path.map(String)], message: issue.message }));
+  });
+  // An agent may bring it.
+  const missing = fields.filter((field) => !agent && !(field in task) && !shape[field]!.safeParse(undefined).success);
+  return [...given, ...missing.map((field) => ({ path: ['task', field], message: `${type.name} needs it` }))];
+}
+
+/** Why what a stage sends back could not be done again without doing more: between the two stands one item for one. */
+function lineProblem(definition: PipelineDefinition, judge: StageDefinition, to: string): string | undefined {
+  for (
+    let stage = judge, source = sourceOf(definition, judge);
+    ;
+    stage = source, source = sourceOf(definition, source)
+  ) {
+    if (!source) return `"${judge.key}" does not take what comes of "${to}"`;
+    const beside = nextOf(definition, source).find((key) => key !== stage.key);
+    if (beside) return `what "${source.key}" gives also goes to "${beside}", which would have it again each time`;
+    if ('each' in source && source.each !== undefined)
+      return `"${source.key}" makes several of one (each): all would be made again for one that is sent back`;
+    if (source.kind === 'TRANSFORM' && !isGate(source))
+      return `"${source.key}" is a TRANSFORM that may make several of one: all would be made again for one that is sent back`;
+    if (source.key === to) return undefined;
+  }
 }
 
 function checkReference(
@@ -278,7 +332,7 @@ function checkReference(
   const found = stages.find((each) => each.key === key);
   if (!found)
     return refuse(
-      `no stage "${key}"${meant(
+      `no stage ${quoted(key)}${meant(
         key,
         stages.map((each) => each.key),
       )}`,
@@ -290,9 +344,6 @@ function checkReference(
   return [];
 }
 
-/** Beside the kinds of items. */
-const otherNames = ['item', 'items', 'input', 'passages', 'note'];
-
 /** A template can say what an item is, or what it was made from: its own kind, and those of the stages before. */
 function checkNames(
   definition: PipelineDefinition,
@@ -303,7 +354,8 @@ function checkNames(
 ): FieldIssue[] {
   const kinds = new Set([stage.input]);
   for (let source = sourceOf(definition, stage); source; source = sourceOf(definition, source)) kinds.add(source.input);
-  const known = [...kinds, ...otherNames, ...more];
+  const known = [...kinds, ...scopeNames, ...more];
+  if (isUnclosed(templates)) return [{ path: [field], message: 'a placeholder is not closed: {{name}}' }];
   return templateNames(templates)
     .filter((each) => !known.includes(each))
     .map((each) => ({

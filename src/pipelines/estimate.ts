@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import type { Core } from '../core.ts';
-import type { Item } from '../db.ts';
+import type { Item, Stage } from '../db.ts';
 import { type FieldIssue, Refusal, validation } from '../errors.ts';
 import { estimateTask } from '../lifecycle/create.ts';
 import { agentFor } from './agent.ts';
@@ -53,7 +53,7 @@ export async function estimateRun(
     if (stage.kind === 'TASKS' && items > 0) {
       const settings = settingsOf(stage, set);
       const times = Math.ceil(items / settings.batchSize) * roundsOf(definition, stage);
-      credits = times * (await quote(core, scope, stage, { settings, input }));
+      credits = times * (await quote(core, scope, stage, { set, settings, input }));
     }
     estimates.push({ key: stage.key, items, credits });
   }
@@ -77,49 +77,65 @@ function roundsOf({ stages }: PipelineDefinition, stage: StageDefinition): numbe
 /** ceil(1.2 × total), in whole numbers. */
 export const requiredFor = (total: number): number => Math.ceil((total * 6) / 5);
 
+/**
+ * Of one task, by an item that waits for the stage, else by one of its kind. One of which no task could be made says nothing: it will fail, and
+ * the others will not.
+ */
 async function quote(
   core: Core,
-  { accountId, projectId }: Scope,
+  scope: Scope,
   stage: TasksStage,
-  { settings, input }: { settings: StageSettings; input: unknown },
+  { set, settings, input }: { set: Stage | undefined; settings: StageSettings; input: unknown },
 ): Promise<number> {
-  const agent = await agentFor(core, { accountId, projectId }, stage, settings);
-  const [newest] = await core.db.sql<Item>(
-    `select * from item where project_id = $1 and kind = $2 order by id desc limit 1`,
-    [projectId, stage.input],
-    'estimate_sample',
-  );
-  const data = newest?.data ?? {};
-  const batch = { items: [{ data, note: null }], ancestors: { [stage.input]: data } };
-  try {
-    const { quoted } = await estimateTask(
-      core,
-      { accountId, projectId },
-      {
+  const agent = await agentFor(core, scope, stage, settings);
+  const items = await samplesOf(core, scope, stage, set);
+  for (const data of [...items, {}]) {
+    const filled = scopeOf({ items: [{ data, note: null }], ancestors: { [stage.input]: data } }, input);
+    try {
+      const { quoted } = await estimateTask(core, scope, {
         type: stage.taskType,
-        input: withSamples(core, stage.taskType, taskInput(core, stage, agent, scopeOf(batch, input))),
-        projectId,
+        input: withSamples(core, stage.taskType, taskInput(core, stage, agent, filled)),
+        projectId: scope.projectId,
         ...targetOf(settings, agent),
         sent: {},
-      },
-    );
-    return quoted;
-  } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
-    const issues: FieldIssue[] = 'issues' in error.facts ? error.facts.issues : [{ path: [], message: error.message }];
-    throw validation(issues.map(({ path, message }) => ({ path: ['stages', stage.key, ...path], message })));
+      });
+      return quoted;
+    } catch (error) {
+      if (error instanceof RangeError) continue;
+      if (!(error instanceof Refusal)) throw error;
+      const issues: FieldIssue[] =
+        'issues' in error.facts ? error.facts.issues : [{ path: [], message: error.message }];
+      if (issues.every(({ path }) => path[0] === 'task')) continue;
+      throw validation(issues.map(({ path, message }) => ({ path: ['stages', stage.key, ...path], message })));
+    }
   }
+  return 0;
 }
 
-/** A text that a task must have and that no item says yet is one word, so that it can be quoted. */
+/** Data of some items that wait for a stage, and of some of its kind, the newest first. */
+async function samplesOf(
+  core: Core,
+  { projectId }: Scope,
+  { key, input }: TasksStage,
+  set: Stage | undefined,
+): Promise<Item['data'][]> {
+  const rows = await core.db.sql<Pick<Item, 'data'>>(
+    `(select i.data from work w join item i on i.id = w.item_id where w.configuration_id = $1 and w.stage = $2 and w.state = 'WAITING' order by w.item_id desc limit $5)
+     union all (select data from item where project_id = $3 and kind = $4 order by id desc limit $5)`,
+    [set?.configurationId ?? null, key, projectId, input, samples],
+    'estimate_samples',
+  );
+  return rows.map(({ data }) => data);
+}
+
+/** What a task must have and no item says yet, so that it can be quoted: the first of these that fits. */
 function withSamples(core: Core, taskType: string, input: Record<string, unknown>): Record<string, unknown> {
   const shape: Record<string, z.ZodType> = core.registry.taskType(taskType)?.input.shape ?? {};
-  const samples = Object.entries(shape)
-    .filter(
-      ([field, schema]) => !input[field] && !schema.safeParse(input[field]).success && schema.safeParse(sample).success,
-    )
-    .map(([field]) => [field, sample]);
-  return { ...input, ...Object.fromEntries(samples) };
+  const added = Object.entries(shape)
+    .filter(([field, schema]) => !input[field] && !schema.safeParse(input[field]).success)
+    .map(([field, schema]) => [field, stopgaps.find((each) => schema.safeParse(each).success)]);
+  return { ...input, ...Object.fromEntries(added) };
 }
 
-const sample = 'sample';
+const samples = 5;
+const stopgaps = ['sample', 1, 64, 1024, true, ['sample'], {}];

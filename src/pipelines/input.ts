@@ -3,7 +3,7 @@ import { validation } from '../errors.ts';
 import { isStorableJson, notStorable } from '../lifecycle/storable.ts';
 import type { PipelineDefinition } from './definition.ts';
 import { itemLimits, tooLarge } from './items.ts';
-import { schemaIssues } from './json-schema.ts';
+import { openSchema } from './json-schema.ts';
 
 /** What a run is started with. */
 export interface RunInput {
@@ -31,7 +31,7 @@ export function checkInput(core: Core, { input: wanted }: PipelineDefinition, gi
   const told = { callbackUrl: callbackUrl as string | null };
   if (!wanted || Object.keys(rest).length === 0) return { input: given, items: [], ...told };
   const data = structuredClone(rest);
-  const issues = schemaIssues(wanted.schema, data, ['input'], { fills: true });
+  const issues = openSchema(wanted.schema, { fills: true })(data, ['input']);
   if (issues.length > 0) throw validation(issues);
   return { input: { ...given, ...data }, items: [{ kind: wanted.kind, data }], ...told };
 }

@@ -2,26 +2,31 @@ import { Ajv } from 'ajv';
 import type { FieldIssue } from '../errors.ts';
 
 /**
- * What is wrong with a value, by a JSON Schema.
+ * What says what is wrong with values, by a JSON Schema.
  * @param options.fills puts the schema's defaults into the value where it has nothing.
  */
-export function schemaIssues(
+export function openSchema(
   schema: object,
-  value: unknown,
-  path: string[],
   options: { fills?: boolean } = {},
-): FieldIssue[] {
+): (value: unknown, path: string[]) => FieldIssue[] {
   const check = compile(schema, options.fills);
-  if (check(value)) return [];
-  return (check.errors ?? []).map(({ instancePath, params, message = 'does not fit' }) => ({
-    path: [
-      ...path,
-      ...instancePath.split('/').slice(1),
-      ...('missingProperty' in params ? [params.missingProperty] : []),
-      ...('additionalProperty' in params ? [params.additionalProperty] : []),
-    ],
-    message,
-  }));
+  return (value, path) => {
+    if (check(value)) return [];
+    return (check.errors ?? []).map(({ instancePath, params, message = 'does not fit' }) => ({
+      path: [
+        ...path,
+        ...instancePath.split('/').slice(1),
+        ...('missingProperty' in params ? [params.missingProperty] : []),
+        ...('additionalProperty' in params ? [params.additionalProperty] : []),
+      ],
+      message,
+    }));
+  };
+}
+
+/** What is wrong with one value; see {@link openSchema}. */
+export function schemaIssues(schema: object, value: unknown, path: string[]): FieldIssue[] {
+  return openSchema(schema)(value, path);
 }
 
 /** Why something is no JSON Schema that values can be held against. Undefined: it is one. */
@@ -34,6 +39,17 @@ export function schemaProblem(schema: object): string | undefined {
   }
 }
 
+const reader = new Ajv({ strict: false, logger: false });
+
+/**
+ * Why something is no JSON Schema, for others to hold values against: expressions in it are not run. By draft 7, whatever `$schema` says: what
+ * newer ones added is let through. Undefined: it is one.
+ */
+export function schemaFlaw(schema: object): string | undefined {
+  if (reader.validateSchema({ ...schema, $schema: undefined })) return undefined;
+  return `is no JSON Schema: ${reader.errorsText(reader.errors?.slice(0, 1), { dataVar: 'it' })}`;
+}
+
 /** An expression of a client's could keep the process busy without end. */
 const noPatterns = Object.assign(
   () => {
@@ -42,6 +58,9 @@ const noPatterns = Object.assign(
   { code: 'noPatterns' },
 );
 
-/** A new Ajv each time: one keeps every schema that it has seen, and refuses an $id that it knows. */
+/** A new Ajv each time: one keeps every schema that it has seen, and refuses an $id that it knows. By draft 7, whatever `$schema` says. */
 const compile = (schema: object, useDefaults = false) =>
-  new Ajv({ allErrors: true, strict: false, logger: false, useDefaults, code: { regExp: noPatterns } }).compile(schema);
+  new Ajv({ allErrors: true, strict: false, logger: false, useDefaults, code: { regExp: noPatterns } }).compile({
+    ...schema,
+    $schema: undefined,
+  });

@@ -5,6 +5,8 @@ import { isGate, nextOf, type PipelineDefinition, type StageDefinition } from '.
 /** What became of a batch, as run_settle takes it. */
 export interface Outcome {
   batch: string;
+  /** Whose. */
+  stage: string;
   state: 'DONE' | 'FAILED' | 'CANCELLED';
   error?: RunError;
   items: {
@@ -37,6 +39,7 @@ export function done(definition: PipelineDefinition, stage: StageDefinition, bat
     const kind = 'output' in stage ? stage.output : stage.input;
     return {
       batch: batch.id,
+      stage: stage.key,
       state: 'DONE',
       items: batch.items.map(({ id }) => ({ id, state: 'DONE' })),
       outputs: made.map(({ data, from, assets = [] }) => ({ kind, data, origin: from, assets, next })),
@@ -45,6 +48,7 @@ export function done(definition: PipelineDefinition, stage: StageDefinition, bat
   const byItem = new Map(made.flatMap((each) => each.from.map((id) => [id, each] as const)));
   return {
     batch: batch.id,
+    stage: stage.key,
     state: 'DONE',
     items: batch.items.map(({ id }) => {
       const goesOn = byItem.get(id);
@@ -58,11 +62,11 @@ export function done(definition: PipelineDefinition, stage: StageDefinition, bat
 /** A batch whose items all failed. */
 export function failed(batch: FullBatch, error: RunError): Outcome {
   const items = batch.items.map(({ id }) => ({ id, state: 'FAILED' as const }));
-  return { batch: batch.id, state: 'FAILED', error, items, outputs: [] };
+  return { batch: batch.id, stage: batch.stage, state: 'FAILED', error, items, outputs: [] };
 }
 
 /** A batch that is given up: its items wait again. */
 export function givenBack(batch: FullBatch): Outcome {
   const items = batch.items.map(({ id }) => ({ id, state: 'WAITING' as const }));
-  return { batch: batch.id, state: 'CANCELLED', items, outputs: [] };
+  return { batch: batch.id, stage: batch.stage, state: 'CANCELLED', items, outputs: [] };
 }

@@ -46,7 +46,7 @@ async function takeDates(core: Core, now: Date | null): Promise<number> {
          coalesce($1, clock_timestamp()) as now,
          (select r.id from run r where r.configuration_id = c.id and r.status <> all ($3)) as live
        from pipeline_configuration c where c.enabled and c.next_run_at <= coalesce($1, clock_timestamp())
-       order by c.next_run_at limit $2 for update of c skip locked`,
+       order by c.next_run_at limit $2 for no key update of c skip locked`,
       [now, atOnce, endedStatuses],
     );
     rows = due.rows as Due[];
@@ -138,12 +138,15 @@ async function refused(core: Core, one: Owed, refusal: Refusal): Promise<void> {
   if (refusal.kind === 'RunAlreadyActiveError') return;
   core.log.warn({ code: refusal.code, reason: refusal.message, ...named(one) }, 'a scheduled start was refused');
   const pipeline = await findPipeline(core, one.accountId, one.pipeline);
+  // Gone with its plugin: there is nothing that a run could be of.
+  if (!pipeline)
+    return void (await core.db.sql('update pipeline_configuration set queued = false where id = $1', [one.id]));
   const issues = 'issues' in refusal.facts ? refusal.facts.issues : [];
   const why = issues.map(({ path, message }) => `${path.join('.')} ${message}`).join('; ') || refusal.message;
   const error = { code: refusal.code, message: `It could not be started: ${why}`, retryable: true };
   await core.db.sql(
     'select id from run_refused($1, $2, $3, $4)',
-    [one.id, pipeline!.id, one.nextRunAt, JSON.stringify(error)],
+    [one.id, pipeline.id, one.nextRunAt, JSON.stringify(error)],
     'run_refused',
   );
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Core } from '../core.ts';
 import type { Run } from '../db.ts';
-import { conflict, notFound, Refusal, validation } from '../errors.ts';
+import { conflict, notFound, quoted, Refusal, validation } from '../errors.ts';
 import { toId } from '../id.ts';
 import { raised, raisedBy, tooFewCredits } from '../lifecycle/credits.ts';
 import { isStorable, isStorableJson, notStorable } from '../lifecycle/storable.ts';
@@ -45,7 +45,7 @@ export async function startRun(core: Core, scope: Scope, request: RunRequest): P
     throw validation([
       {
         path: ['stage'],
-        message: `no stage "${rerun!.stage}"; there is ${definition.stages.map(({ key }) => key).join(', ')}`,
+        message: `no stage ${quoted(rerun!.stage)}; there is ${definition.stages.map(({ key }) => key).join(', ')}`,
       },
     ]);
   // Taken up again, what its input brought is there already.

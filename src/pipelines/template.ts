@@ -42,6 +42,12 @@ export function lookUp(value: unknown, path: string): any {
     );
 }
 
+/** True when a text of a value begins a placeholder and does not end it. */
+export function isUnclosed(value: unknown): boolean {
+  if (typeof value === 'string') return value.lastIndexOf('{{') > value.lastIndexOf('}}');
+  return typeof value === 'object' && value !== null && Object.values(value).some(isUnclosed);
+}
+
 /** The first words of all placeholders in a value: `item` of `{{item.title}}`. Each once. */
 export function templateNames(value: unknown): string[] {
   const text = JSON.stringify(value) ?? '';

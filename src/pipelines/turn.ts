@@ -17,6 +17,8 @@ const turnMs = 5_000;
 const itemsAtOnce = 2_000;
 const mostLive = 2_000;
 const longestLine = 2_000;
+/** Of the items that failed together. */
+const failuresLogged = 20;
 /** In a row; the rests between them add up to some minutes. */
 const wrongTurns = 10;
 
@@ -46,6 +48,8 @@ export interface OpenTurn extends Turn {
   standings: Standing[];
   /** All that is due, starts or has a task; not the reviews that wait for somebody. */
   live: LiveBatch[];
+  /** Of the run's log, not written yet. */
+  lines: LogLine[];
 }
 
 /** What a step of a turn came to: there is more to do now; the run has ended or is paused; or it waits, at most so long. */
@@ -178,14 +182,9 @@ async function takeTurn(
   while (performance.now() < until && !signal.aborted) {
     const [run] = await core.db.sql<Run>('select * from run where id = $1 and fence = $2', [id, fence], 'run_own');
     if (!run) return;
-    const lines: LogLine[] = [];
-    const turn = await openTurn(core, run, pipeline, {
-      signal,
-      log: (level, message, stage) =>
-        lines.push({ level, message: storable(message.slice(0, longestLine)), stage: stage ?? null }),
-    });
+    const turn = await openTurn(core, run, pipeline, signal);
     const next = (await settleDue(turn)) ? 'more' : await step(turn);
-    if (lines.length > 0) await change(core, run, { log: lines });
+    await writeLog(turn);
     if (next === 'over') return;
     if (next === 'more') continue;
     await change(core, run, { dueMs: next.waitMs, release: true });
@@ -213,12 +212,7 @@ export async function change(
   return written.length > 0;
 }
 
-async function openTurn(
-  core: Core,
-  run: Run,
-  { definition }: PipelineVersion,
-  own: Pick<Turn, 'signal' | 'log'>,
-): Promise<OpenTurn> {
+async function openTurn(core: Core, run: Run, { definition }: PipelineVersion, signal: AbortSignal): Promise<OpenTurn> {
   const [stages, stageRuns, live, [configuration]] = await Promise.all([
     readStages(core, run.configurationId),
     core.db.sql<StageRun & { waitMs: number | null }>(
@@ -251,7 +245,10 @@ async function openTurn(
     };
   });
   const settings = (stage: StageDefinition) => settingsOf(stage, stages.get(stage.key));
-  return { ...own, core, run, definition, configuration: configuration!, standings, live, settings };
+  const lines: LogLine[] = [];
+  const log: Turn['log'] = (level, message, stage) =>
+    lines.push({ level, message: storable(message.slice(0, longestLine)), stage: stage ?? null });
+  return { core, run, definition, configuration: configuration!, standings, live, settings, signal, lines, log };
 }
 
 /** How many batches of a stage are worked on at once; at least one. */
@@ -278,11 +275,24 @@ async function settleDue(turn: OpenTurn): Promise<boolean> {
   );
 }
 
-/** Writes what became of batches, each once. @returns whether there was any. */
-export async function settle({ core, run }: OpenTurn, outcomes: Outcome[]): Promise<boolean> {
+/** Writes what became of batches, each once, and why those that failed did. @returns whether there was any. */
+export async function settle(turn: OpenTurn, outcomes: Outcome[]): Promise<boolean> {
   if (outcomes.length === 0) return false;
+  const { core, run } = turn;
   const json = storableJson(outcomes);
   await core.db.sql('select id from run_settle($1, $2, $3)', [run.id, run.fence, json], 'run_settle');
   core.bus.wake(runEventsChannel, { runId: run.id });
+  const failures = outcomes.filter(({ error }) => error);
+  for (const { stage, items, error } of failures.slice(0, failuresLogged)) {
+    const which = items.map(({ id }) => toId('Item', id));
+    const more = which.length > 1 ? ` and ${which.length - 1} more` : '';
+    turn.log('WARN', `${which[0]}${more} failed: ${error!.code}, ${error!.message}`, stage);
+  }
+  if (failures.length > failuresLogged) turn.log('WARN', `${failures.length - failuresLogged} batches more failed.`);
+  await writeLog(turn);
   return true;
+}
+
+async function writeLog({ core, run, lines }: OpenTurn): Promise<void> {
+  if (lines.length > 0) await change(core, run, { log: lines.splice(0) });
 }

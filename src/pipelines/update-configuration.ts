@@ -1,6 +1,6 @@
 import type { Core } from '../core.ts';
 import type { PipelineConfiguration, Stage } from '../db.ts';
-import { type FieldIssue, validation } from '../errors.ts';
+import { type FieldIssue, quoted, validation } from '../errors.ts';
 import { targetsFor } from '../lifecycle/routes.ts';
 import { findAgent } from './agent.ts';
 import { type Configured, configure, type Scope } from './configuration.ts';
@@ -68,7 +68,7 @@ export async function updateConfiguration(
     await client.query('begin');
     const locked = await client.query(
       `select enabled, cron, time_zone as "timeZone", overlap, catch_up as "catchUp", stage_delay_ms as "stageDelayMs", max_failures as "maxFailures",
-         next_run_at as "nextRunAt", clock_timestamp() as now from pipeline_configuration where id = $1 for update`,
+         next_run_at as "nextRunAt", clock_timestamp() as now from pipeline_configuration where id = $1 for no key update`,
       [configured.configuration.id],
     );
     const { now, nextRunAt: before, ...old } = locked.rows[0] as PipelineConfiguration & { now: Date };
@@ -168,7 +168,7 @@ async function checkStages(
     const stage = definition.stages.find((each) => each.key === key);
     const all = definition.stages.map((each) => each.key).join(', ');
     const found: FieldIssue[] = [];
-    if (!stage) found.push({ path: ['key'], message: `no stage "${key}"; there is ${all}` });
+    if (!stage) found.push({ path: ['key'], message: `no stage ${quoted(key)}; there is ${all}` });
     else if (seen.has(key)) found.push({ path: ['key'], message: `"${key}" stands here twice` });
     else found.push(...(await checkStage(core, scope, stage, stages.get(key)!, change)));
     seen.add(key);

@@ -21,7 +21,7 @@ export interface Exported {
 const contract = 1;
 
 /**
- * The adapters and task types among the exports of a module, each once; lists of them, and the object that CommonJS exports, are looked into.
+ * The adapters, task types, pipelines and transforms among the exports of a module, each once; lists of them, and the object that CommonJS exports, are looked into.
  * @param where begins each message: names the plugin.
  * @throws ConfigError for none, and for one that Atelier cannot use; the message says what to change.
  */
@@ -42,7 +42,7 @@ export function readExports(module: object, where: string): Exported {
     const shown = names.length > 5 ? [...names.slice(0, 5), '…'] : names;
     const has = names.length > 0 ? `only ${shown.join(', ')}` : 'nothing';
     throw new ConfigError(
-      `${where} brings neither an adapter nor a task type: it exports ${has}; export what defineAdapter or defineTaskType returns`,
+      `${where} brings no adapter, task type, pipeline or transform: it exports ${has}; export what defineAdapter, defineTaskType, definePipeline or defineTransform returns`,
     );
   }
   return exported;
@@ -105,4 +105,8 @@ function refuseUnmade(value: unknown, subject: string): void {
     throw new ConfigError(`${subject} looks like an adapter and ${cure('defineAdapter')}`);
   if ('lane' in value && 'input' in value && 'result' in value)
     throw new ConfigError(`${subject} looks like a task type and ${cure('defineTaskType')}`);
+  if ('name' in value && 'apply' in value)
+    throw new ConfigError(`${subject} looks like a transform and ${cure('defineTransform')}`);
+  if ('name' in value && 'stages' in value)
+    throw new ConfigError(`${subject} looks like a pipeline and ${cure('definePipeline')}`);
 }

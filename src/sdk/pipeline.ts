@@ -32,6 +32,8 @@ export interface PipelineTransform {
   name: string;
   /** One sentence. */
   description: string;
+  /** A JSON Schema of the `parameters` of a stage, an object: what does not fit it is refused with the definition. Default: anything. */
+  parameters?: Record<string, unknown>;
   apply(items: PipelineItem[], context: PipelineTransformContext): Transformed | Promise<Transformed>;
 }
 

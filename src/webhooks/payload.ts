@@ -12,10 +12,14 @@ export function payloadOf(core: Core, delivery: WebhookDelivery): Promise<string
 }
 
 async function runPayload(core: Core, delivery: WebhookDelivery, runId: string): Promise<string> {
-  const [run] = await core.db.sql<Run & { pipeline: string; creditsUsed: number }>(
-    `SELECT r.*, p.name AS pipeline, (SELECT coalesce(sum(amount), 0)::float8 FROM ledger_entry WHERE run_id = r.id AND leg = 'CAPTURE') AS credits_used
-     FROM run r JOIN pipeline p ON p.id = r.pipeline_id WHERE r.id = $1`,
-    [runId],
+  // Of its own moment: by now the run may stand elsewhere.
+  const [run] = await core.db.sql<
+    Run & { told: { status: string; reason: string | null }; pipeline: string; creditsUsed: number }
+  >(
+    `SELECT r.*, e.data AS told, p.name AS pipeline,
+       (SELECT coalesce(sum(amount), 0)::float8 FROM ledger_entry WHERE run_id = r.id AND leg = 'CAPTURE' AND created_at <= e.at) AS credits_used
+     FROM run r JOIN run_event e ON e.run_id = r.id AND e.seq = $2 JOIN pipeline p ON p.id = r.pipeline_id WHERE r.id = $1`,
+    [runId, delivery.sequence],
     'webhook_run',
   );
   return JSON.stringify({
@@ -25,8 +29,8 @@ async function runPayload(core: Core, delivery: WebhookDelivery, runId: string):
       run_id: toId('Run', runId),
       project_id: toId('Project', run!.projectId),
       pipeline: run!.pipeline,
-      status: run!.status,
-      reason: run!.reason,
+      status: run!.told.status,
+      reason: run!.told.reason,
       current_stage: run!.currentStage,
       failures: run!.failures,
       credits_used: run!.creditsUsed,

@@ -133,6 +133,7 @@ CREATE TABLE "work" (
     "state" TEXT NOT NULL DEFAULT 'WAITING',
     "batch_id" UUID,
     "note" TEXT,
+    "sent_back" INTEGER NOT NULL DEFAULT 0,
 
     CONSTRAINT "work_pkey" PRIMARY KEY ("item_id","configuration_id","stage","round")
 );

@@ -74,7 +74,7 @@ DECLARE
   v_changed text[];
   v_added uuid[];
 BEGIN
-  SELECT project_id INTO v_project FROM pipeline_configuration WHERE id = p_configuration FOR UPDATE;
+  SELECT project_id INTO v_project FROM pipeline_configuration WHERE id = p_configuration FOR NO KEY UPDATE;
   INSERT INTO stage (configuration_id, key) SELECT p_configuration, e->>'key' FROM jsonb_array_elements(p_stages) e ORDER BY 2 ON CONFLICT DO NOTHING;
   PERFORM FROM run WHERE configuration_id = p_configuration AND status NOT IN ('COMPLETED', 'FAILED', 'CANCELLED');
   IF FOUND THEN RETURN; END IF;
@@ -86,15 +86,18 @@ BEGIN
   UPDATE stage s SET input = d.input, inlet = d.inlet
     FROM unnest(v_changed) AS c(key) LEFT JOIN jsonb_to_recordset(p_stages) AS d(key text, input text, inlet text) USING (key)
     WHERE s.configuration_id = p_configuration AND s.key = c.key;
-  UPDATE work w SET stage = moved.target
+  -- Of one that waits at several, the others are counted nowhere from now on.
+  UPDATE work w SET stage = CASE WHEN moved.place = 1 THEN moved.target ELSE w.stage END, round = CASE WHEN moved.place = 1 THEN 1 ELSE w.round END,
+    state = CASE WHEN moved.place = 1 THEN 'WAITING' ELSE 'RETRIED' END
   FROM (
-    SELECT w.item_id, w.stage, w.round, t.target FROM work w JOIN stage s ON s.configuration_id = w.configuration_id AND s.key = w.stage JOIN item i ON i.id = w.item_id
+    SELECT w.item_id, w.stage, w.round, t.target, row_number() OVER (PARTITION BY w.item_id ORDER BY w.stage, w.round DESC) AS place
+    FROM work w JOIN stage s ON s.configuration_id = w.configuration_id AND s.key = w.stage JOIN item i ON i.id = w.item_id
     CROSS JOIN LATERAL (
       SELECT e.value->>'key' AS target FROM jsonb_array_elements(p_stages) WITH ORDINALITY AS e(value, place)
       WHERE e.value->>'input' = i.kind
         AND NOT EXISTS (SELECT FROM work o WHERE o.item_id = i.id AND o.configuration_id = p_configuration AND o.stage = e.value->>'key')
       ORDER BY e.place LIMIT 1) t
-    WHERE w.configuration_id = p_configuration AND w.stage = ANY (v_changed) AND w.state = 'WAITING' AND i.kind IS DISTINCT FROM s.input
+    WHERE w.configuration_id = p_configuration AND (w.stage = ANY (v_changed) OR s.input IS NULL) AND w.state = 'WAITING' AND i.kind IS DISTINCT FROM s.input
   ) moved
   WHERE w.item_id = moved.item_id AND w.configuration_id = p_configuration AND w.stage = moved.stage AND w.round = moved.round;
   WITH added AS (
@@ -153,8 +156,9 @@ BEGIN
     RAISE EXCEPTION 'no such project' USING ERRCODE = 'AT404';
   END IF;
   -- Starts of one pipeline in one project wait for each other here.
-  PERFORM FROM pipeline_configuration WHERE id = v_configuration FOR UPDATE;
+  PERFORM FROM pipeline_configuration WHERE id = v_configuration FOR NO KEY UPDATE;
   IF p->>'idempotencyKey' IS NOT NULL THEN
+    PERFORM pg_advisory_xact_lock(hashtextextended('run ' || v_account || ' ' || (p->>'idempotencyKey'), 0));
     SELECT * INTO v_run FROM run WHERE account_id = v_account AND idempotency_key = p->>'idempotencyKey';
     IF FOUND THEN
       IF v_run.input_hash <> p->>'inputHash' THEN
@@ -189,9 +193,10 @@ BEGIN
       UPDATE work w SET state = 'RETRIED' FROM batch b
       WHERE b.id = w.batch_id AND b.run_id = (p->>'rerunOf')::uuid AND w.state = 'FAILED' AND w.configuration_id = v_configuration
         AND w.stage IN (SELECT e->>'key' FROM jsonb_array_elements(p->'stages') e WHERE e->>'status' = 'PENDING')
-      RETURNING w.item_id, w.stage, w.round, w.note
+      RETURNING w.item_id, w.stage, w.round, w.note, w.sent_back
     )
-    INSERT INTO work (item_id, configuration_id, stage, round, note) SELECT item_id, v_configuration, stage, round + 1, note FROM failed ON CONFLICT DO NOTHING;
+    INSERT INTO work (item_id, configuration_id, stage, round, note, sent_back)
+      SELECT item_id, v_configuration, stage, round + 1, note, sent_back FROM failed ON CONFLICT DO NOTHING;
     PERFORM items_show(v_again);
   END IF;
   SELECT h.id INTO v_hold FROM hold_add(v_account, v_run.id, (p->>'held')::bigint) h;
@@ -322,6 +327,7 @@ BEGIN
     UNION SELECT k.item FROM jsonb_to_recordset(p) AS s(batch uuid, back jsonb) CROSS JOIN LATERAL jsonb_to_recordset(coalesce(s.back, '[]')) AS k(item uuid)
       WHERE s.batch = ANY (v_settled));
   PERFORM FROM item WHERE id = ANY (v_items) ORDER BY id FOR UPDATE;
+  PERFORM FROM stage WHERE configuration_id = v_run.configuration_id ORDER BY key FOR UPDATE;
 
   WITH settling AS MATERIALIZED (
     SELECT s.batch, b.stage, i.id AS item, w.round, i.state, nullif(i.data, 'null') AS data, coalesce(i.next, '[]') AS next
@@ -342,6 +348,9 @@ BEGIN
       LEFT JOIN LATERAL (SELECT round, state FROM work w
         WHERE w.item_id = s.item AND w.configuration_id = v_run.configuration_id AND w.stage = n.stage ORDER BY round DESC LIMIT 1) earlier ON true
       WHERE earlier.round IS NULL OR (s.round > 1 AND earlier.state NOT IN ('WAITING', 'RUNNING'))
+  ), former AS (
+    UPDATE work w SET state = 'RETRIED' FROM settling s CROSS JOIN LATERAL jsonb_array_elements_text(s.next) AS n(stage)
+    WHERE s.round > 1 AND w.item_id = s.item AND w.configuration_id = v_run.configuration_id AND w.stage = n.stage AND w.state NOT IN ('WAITING', 'RUNNING', 'RETRIED')
   ), counted AS (
     UPDATE stage_run sr SET running = sr.running - n.items, done = sr.done + n.done, failed = sr.failed + n.failed
     FROM (SELECT stage, count(*) AS items, count(*) FILTER (WHERE state IN ('DONE', 'REJECTED')) AS done, count(*) FILTER (WHERE state = 'FAILED') AS failed
@@ -375,9 +384,10 @@ BEGIN
   ), earlier AS (
     UPDATE work w SET state = 'RETRIED' FROM sent
     WHERE w.item_id = sent.item AND w.configuration_id = v_run.configuration_id AND w.stage = sent.stage AND w.state IN ('DONE', 'FAILED')
-    RETURNING w.item_id, w.stage, w.round, sent.note
+    RETURNING w.item_id, w.stage, w.round, sent.note, w.sent_back
   )
-  INSERT INTO work (item_id, configuration_id, stage, round, note) SELECT item_id, v_run.configuration_id, stage, round + 1, note FROM earlier ON CONFLICT DO NOTHING;
+  INSERT INTO work (item_id, configuration_id, stage, round, note, sent_back)
+    SELECT item_id, v_run.configuration_id, stage, round + 1, note, sent_back + 1 FROM earlier ON CONFLICT DO NOTHING;
   PERFORM items_show(v_items);
 
   SELECT v_events || coalesce(jsonb_agg(run_stage_event(v_run, stage)), '[]') INTO v_events FROM unnest(v_stages) AS stages(stage);
@@ -465,9 +475,9 @@ END $$;
 CREATE FUNCTION run_told() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   INSERT INTO webhook_delivery (account_id, run_id, sequence, url, type, next_attempt_at)
-    VALUES (NEW.account_id, NEW.id, NEW.last_seq, NEW.callback_url, 'run.' || lower(NEW.status), clock_timestamp()) ON CONFLICT DO NOTHING;
+    SELECT account_id, id, NEW.seq, callback_url, 'run.' || lower(NEW.data->>'status'), clock_timestamp() FROM run WHERE id = NEW.run_id AND callback_url IS NOT NULL;
   RETURN NULL;
 END $$;
-CREATE TRIGGER run_told AFTER UPDATE OF status ON run FOR EACH ROW
-  WHEN (NEW.callback_url IS NOT NULL AND OLD.status <> NEW.status AND NEW.status IN ('PAUSED', 'WAITING_FOR_REVIEW', 'COMPLETED', 'FAILED', 'CANCELLED'))
+CREATE TRIGGER run_told AFTER INSERT ON run_event FOR EACH ROW
+  WHEN (NEW.kind = 'status_changed' AND NEW.data->>'status' IN ('PAUSED', 'WAITING_FOR_REVIEW', 'COMPLETED', 'FAILED', 'CANCELLED'))
   EXECUTE FUNCTION run_told();

@@ -12,7 +12,7 @@ export const reviewKind: StageKind<ReviewStage> = {
     const rows = await core.db.sql<{ batchId: string; expiresAt: Date | null }>(
       `insert into review (account_id, project_id, batch_id, item_id, form, expires_at)
        select $1, $2, b.id, b.item, $5, clock_timestamp() + $6::float8 * interval '1 second'
-       from unnest($3::uuid[], $4::uuid[]) as b(id, item) order by b.id
+       from unnest($3::uuid[], $4::uuid[]) as b(id, item) where exists (select from run_held($7, $8)) order by b.id
        on conflict (batch_id) do update set batch_id = excluded.batch_id returning batch_id, expires_at`,
       [
         run.accountId,
@@ -21,6 +21,8 @@ export const reviewKind: StageKind<ReviewStage> = {
         batches.map(({ items }) => items[0]!.id),
         stage.form ? JSON.stringify(stage.form) : null,
         stage.timeoutSeconds ?? null,
+        run.id,
+        run.fence,
       ],
       'review_begin',
     );
@@ -44,8 +46,12 @@ export const reviewKind: StageKind<ReviewStage> = {
 
   async giveUp({ core }, batches) {
     const ids = batches.map(({ id }) => id);
+    // Due with it: whoever dies before they are given back leaves that to the next.
     await core.db.sql(
-      `update review set outcome = 'ABANDONED', decided_at = clock_timestamp() where batch_id = any($1) and outcome is null`,
+      `with abandoned as (
+         update review set outcome = 'ABANDONED', decided_at = clock_timestamp() where batch_id = any($1) and outcome is null returning batch_id
+       )
+       update batch set due_at = clock_timestamp() from abandoned where batch.id = abandoned.batch_id and batch.state in ('STARTING', 'RUNNING')`,
       [ids],
       'review_abandon',
     );

@@ -42,8 +42,8 @@ export const tasksKind: StageKind<TasksStage> = {
     const prepared = new Map(
       await each(async (batch) => [batch.id, await prepare(turn, stage, batch, agent)] as const),
     );
-    await writeBegun(core, run, [...prepared.values()]);
     const beginning: Beginning = { begun: 0, outcomes: [] };
+    if (!(await writeBegun(core, run, [...prepared.values()]))) return beginning;
     await each(async (batch) => {
       if (beginning.refused !== undefined) return;
       try {

@@ -1,4 +1,5 @@
 import { defineTransform } from '../../sdk/index.ts';
+import { fieldParameter, withTexts } from './text.ts';
 
 /** Joined while the mean similarity of two clusters is at least this. */
 const defaultSimilarity = 0.4;
@@ -9,9 +10,24 @@ export const clusterByMeaning = defineTransform({
   name: 'cluster_by_meaning',
   description:
     'Puts items whose `parameters.field` (default: text) means much the same into one: { name, keywords }. `similarity` 0 to 1 (default 0.4) and `size`, the most of one (default 8).',
+  parameters: {
+    type: 'object',
+    properties: {
+      field: fieldParameter,
+      similarity: {
+        type: 'number',
+        minimum: 0,
+        maximum: 1,
+        description: `How near two clusters are in meaning that become one, 0 to 1. Default: ${defaultSimilarity}.`,
+      },
+      size: { type: 'integer', minimum: 1, description: `The most items of one. Default: ${defaultSize}.` },
+    },
+    additionalProperties: false,
+  },
   async apply(items, { embed, parameters, signal }) {
     const { field = 'text', similarity = defaultSimilarity, size = defaultSize } = parameters;
-    const texts = items.map(({ data }) => String(data[field] ?? ''));
+    const { taken, rejected } = withTexts(items, field);
+    const texts = taken.map(({ text }) => text);
     const vectors = await embed(texts);
     signal.throwIfAborted();
     return {
@@ -19,9 +35,10 @@ export const clusterByMeaning = defineTransform({
         const centre = members.toSorted((a, b) => nearness(vectors, members, b) - nearness(vectors, members, a))[0]!;
         return {
           data: { name: texts[centre]!, keywords: members.map((index) => texts[index]!) },
-          from: members.map((index) => items[index]!.id),
+          from: members.map((index) => taken[index]!.id),
         };
       }),
+      rejected,
     };
   },
 });
