@@ -62,7 +62,7 @@ export async function writeBegun(core: Core, run: Pick<Run, 'id' | 'fence'>, beg
 
 /** What templates of a stage can say of a batch. */
 export function scopeOf(
-  batch: Pick<FullBatch, 'ancestors'> & { items: Pick<FullBatch['items'][number], 'data' | 'note'>[] },
+  batch: Pick<FullBatch, 'ancestors'> & { items: { data: unknown; note: string | null }[] },
   input: unknown,
   more: Record<string, unknown> = {},
 ): Record<string, unknown> {

@@ -5,7 +5,8 @@ import { ConfigError, type FieldIssue, validation } from '../errors.ts';
 import { isStorable, isStorableJson, notStorable } from '../lifecycle/storable.ts';
 import type { PipelineTransform } from '../sdk/index.ts';
 import { builtInPipelines } from './built-in/index.ts';
-import { type Known, type PipelineDefinition, readDefinition } from './definition.ts';
+import { type Known, readDefinition } from './check-definition.ts';
+import type { PipelineDefinition } from './definition.ts';
 import { schemaProblem } from './json-schema.ts';
 import { builtInTransforms } from './transforms/index.ts';
 

@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import type { Core } from '../core.ts';
-import type { Item, Stage } from '../db.ts';
+import type { Stage } from '../db.ts';
 import { type FieldIssue, Refusal, validation } from '../errors.ts';
 import { estimateTask } from '../lifecycle/create.ts';
 import { agentFor } from './agent.ts';
@@ -53,7 +53,8 @@ export async function estimateRun(
     if (stage.kind === 'TASKS' && items > 0) {
       const settings = settingsOf(stage, set);
       const times = Math.ceil(items / settings.batchSize) * roundsOf(definition, stage);
-      credits = times * (await quote(core, scope, stage, { set, settings, input }));
+      const given = added.filter(({ kind }) => kind === stage.input).map(({ data }) => data);
+      credits = times * (await quote(core, scope, stage, { set, settings, input, given }));
     }
     estimates.push({ key: stage.key, items, credits });
   }
@@ -78,18 +79,23 @@ function roundsOf({ stages }: PipelineDefinition, stage: StageDefinition): numbe
 export const requiredFor = (total: number): number => Math.ceil((total * 6) / 5);
 
 /**
- * Of one task, by an item that waits for the stage, else by one of its kind. One of which no task could be made says nothing: it will fail, and
- * the others will not.
+ * Of one task, by an item that the run's input brings or that waits for the stage, else by one of its kind. One of which no task could be made
+ * says nothing: it will fail, and the others will not.
  */
 async function quote(
   core: Core,
   scope: Scope,
   stage: TasksStage,
-  { set, settings, input }: { set: Stage | undefined; settings: StageSettings; input: unknown },
+  {
+    set,
+    settings,
+    input,
+    given,
+  }: { set: Stage | undefined; settings: StageSettings; input: unknown; given: unknown[] },
 ): Promise<number> {
   const agent = await agentFor(core, scope, stage, settings);
   const items = await samplesOf(core, scope, stage, set);
-  for (const data of [...items, {}]) {
+  for (const data of [...given, ...items, {}]) {
     const filled = scopeOf({ items: [{ data, note: null }], ancestors: { [stage.input]: data } }, input);
     try {
       const { quoted } = await estimateTask(core, scope, {
@@ -118,8 +124,8 @@ async function samplesOf(
   { projectId }: Scope,
   { key, input }: TasksStage,
   set: Stage | undefined,
-): Promise<Item['data'][]> {
-  const rows = await core.db.sql<Pick<Item, 'data'>>(
+): Promise<unknown[]> {
+  const rows = await core.db.sql<{ data: unknown }>(
     `(select i.data from work w join item i on i.id = w.item_id where w.configuration_id = $1 and w.stage = $2 and w.state = 'WAITING' order by w.item_id desc limit $5)
      union all (select data from item where project_id = $3 and kind = $4 order by id desc limit $5)`,
     [set?.configurationId ?? null, key, projectId, input, samples],

@@ -75,7 +75,11 @@ function stateOf(
     return 'REJECTED';
   }
   if (own.some(({ sentBack }) => sentBack >= atMost)) {
-    turn.log('WARN', `${named} was sent back ${atMost} times already; it goes on as it is: ${reason}`, stage.key);
+    turn.log(
+      'WARN',
+      `${named} may not be sent back again (atMost ${atMost}); it goes on as it is: ${reason}`,
+      stage.key,
+    );
     return 'DONE';
   }
   turn.log('INFO', `${named} is sent back to ${to}: ${reason}`, stage.key);
