@@ -281,9 +281,11 @@ END $$;
 
 -- A task that draws on a run's hold is its batch's from its first moment: its idempotency key is `batch:` with the batch's id.
 CREATE FUNCTION task_drawn() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE v_batch uuid;
 BEGIN
-  UPDATE batch SET state = 'RUNNING', task_id = NEW.id
-    WHERE id = (SELECT substr(key, 7)::uuid FROM idempotency_key WHERE task_id = NEW.id) AND state = 'STARTING';
+  SELECT substr(key, 7)::uuid INTO v_batch FROM idempotency_key WHERE task_id = NEW.id AND key LIKE 'batch:%';
+  IF NOT FOUND THEN RETURN NULL; END IF;
+  UPDATE batch SET state = 'RUNNING', task_id = NEW.id WHERE id = v_batch AND state = 'STARTING';
   IF NOT FOUND THEN
     RAISE EXCEPTION 'the batch waits for no task any more' USING ERRCODE = 'AT410';
   END IF;
