@@ -116,6 +116,13 @@ describe('what waits at stages that are gone', () => {
 });
 
 describe('at the same time', () => {
+  const deadlocks = async () =>
+    (
+      await kit.bed.sql<{ deadlocks: number }>(
+        'select deadlocks::int from pg_stat_database where datname = current_database()',
+      )
+    )[0]!.deadlocks;
+
   it('items are added, stages change and a run goes on, and none waits for the other for ever', async () => {
     await open(1);
     const poems = [text('poems', 'word', 'poem'), text('titles', 'poem', 'title')];
@@ -151,10 +158,27 @@ describe('at the same time', () => {
     for (const run of runs) expect(await ended(run)).toMatchObject({ status: 'COMPLETED' });
     isOver = true;
     await Promise.all(others);
-    const [{ deadlocks }] = (await kit.bed.sql<{ deadlocks: number }>(
-      'select deadlocks::int from pg_stat_database where datname = current_database()',
-    )) as [{ deadlocks: number }];
-    expect(deadlocks).toBe(0);
+    expect(await deadlocks()).toBe(0);
+  });
+
+  it('settings change while a run is live, on a server of another collation', async () => {
+    await open(2);
+    await kit.bed.sql('alter table stage alter column key type text collate "en-x-icu"');
+    await define([text('a_b', 'word', 'poem'), text('a1', 'poem', 'title')]);
+    await add(words(30));
+    const run = await start();
+    let isOver = false;
+    const change = async () => {
+      for (let time = 0; !isOver; time++)
+        await updateConfiguration(kit.bed.core, kit.scope, 'poems', {
+          stages: ['a_b', 'a1'].map((key) => ({ key, maxParallel: 3 + (time % 5) })),
+        });
+    };
+    const others = [change(), change()];
+    expect(await ended(run)).toMatchObject({ status: 'COMPLETED' });
+    isOver = true;
+    await Promise.all(others);
+    expect(await deadlocks()).toBe(0);
   });
 
   it('a key that is used for two pipelines starts one, and is refused for the other', async () => {

@@ -293,6 +293,28 @@ describe('its credits', () => {
   });
 });
 
+describe('a run whose hold has too little', () => {
+  it('is not paused while a later stage has a task that may give some back', async () => {
+    await open();
+    await define([
+      text('poems', 'word', 'poem', { data: { text: 'x', options: '{{word.later}}' } }),
+      { key: 'gate', title: 'Gate', kind: 'REVIEW', input: 'poem', timeoutSeconds: 1, onTimeout: 'APPROVE' },
+      text('titles', 'poem', 'title'),
+    ]);
+    await add([{ text: 'a', later: { durationMs: 1_500 } }]);
+    const run = await start();
+    await eventually(
+      async () => (await kit.bed.sql(`select from batch where stage = 'titles' and task_id is not null`)).length === 1,
+    );
+    await kit.bed.sql('update hold set remaining = 0');
+    await add([{ text: 'b' }]);
+    await reaches(run, 'PAUSED', 'COMPLETED');
+    expect(await kit.bed.sql(`select stage, state from batch where stage = 'titles'`)).toEqual([
+      { stage: 'titles', state: 'DONE' },
+    ]);
+  });
+});
+
 describe('a stage that can send back', () => {
   const verdict = (approved: boolean) => ({ json: { approved, note: 'shorter' } });
   const stages = [

@@ -95,7 +95,7 @@ async function begin(turn: OpenTurn, { stage, status, live, waitMs }: Standing):
   if (itemDelayMs > 0) await change(core, run, { stage: { key: stage.key, nextMs: itemDelayMs } });
   if (refused === undefined) return 'more';
   // What runs may give some of its quote back.
-  if (begun > 0 || live.some(({ taskId }) => taskId)) return {};
+  if (begun > 0 || turn.live.some(({ taskId }) => taskId)) return {};
   // Nothing is at work while a run is paused.
   await settle(turn, await kindOf(stage).giveUp(turn, batches));
   // Written with the change: afterwards the run is not this worker's any more.

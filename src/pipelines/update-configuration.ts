@@ -91,8 +91,11 @@ export async function updateConfiguration(
         nextRunAt,
       ],
     );
-    // In the order in which others lock them.
-    for (const { key, ...stage } of (stageChanges ?? []).toSorted((a, b) => (a.key < b.key ? -1 : 1))) {
+    // In the order in which others lock them, by the collation of the database.
+    await client.query('select from stage where configuration_id = $1 order by key for update', [
+      configured.configuration.id,
+    ]);
+    for (const { key, ...stage } of stageChanges ?? []) {
       const row = merge(configured.stages.get(key)!, stage, {});
       await client.query(
         `update stage set batch_size = $3, item_delay_ms = $4, max_parallel = $5, agent_id = $6, provider = $7, model = $8
