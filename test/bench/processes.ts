@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { createAccount, createApiKey } from '../../src/access.ts';
 import { readConfig } from '../../src/config.ts';
 import { type Core, openCore } from '../../src/core.ts';
@@ -22,12 +22,16 @@ export interface Bench {
   close(): Promise<void>;
 }
 
+const directory = '.atelier/bench';
+
 /** @param options.environment further settings of API and worker. */
 export async function startBench(options: {
   worker: boolean;
   environment?: { [name: string]: string };
 }): Promise<Bench> {
-  const stack = await startStack({ directory: '.atelier/bench', environment: {} });
+  // What an earlier bench left would stand before this one's tasks.
+  rmSync(directory, { recursive: true, force: true });
+  const stack = await startStack({ directory, environment: {} });
   const environment: { [name: string]: string } = {
     ...stack.environment,
     ATELIER_PORT: String(await freePort()),
@@ -44,10 +48,6 @@ export async function startBench(options: {
     environment,
   });
   await seedLanes(core);
-  // What an earlier bench left queued would stand before this one's tasks.
-  await core.db.sql(
-    'truncate task, task_event, attempt, idempotency_key, webhook_delivery, asset, circuit, provider_callback, run, batch, work, item, stage_run, run_event, review',
-  );
   await core.db.sql('update lane set concurrency = 50');
   await seedPrices(core);
   const api = startProcess(['src/cli.ts', 'api'], environment);
