@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { toId } from '../src/id.ts';
 import { createPipeline } from '../src/pipelines/catalog.ts';
 import { cancelRun, resumeRun } from '../src/pipelines/command.ts';
 import { configure } from '../src/pipelines/configuration.ts';
@@ -239,6 +240,44 @@ describe("a run's input", () => {
     expect(lines.map(({ message }) => message.replace(/item_\w+/, 'item')).sort()).toEqual([
       'item failed: INVALID_INPUT, topic must be string, by the input of the pipeline.',
       "item failed: INVALID_INPUT, topic must have required property 'topic', by the input of the pipeline.",
+    ]);
+  });
+
+  it('takes none with it that fits, and is not asked again of what comes back', async () => {
+    await open();
+    const strict = {
+      type: 'object',
+      properties: { topic: { type: 'string' }, options: {} },
+      required: ['topic'],
+      additionalProperties: false,
+    };
+    const judge = text('judge', 'wish', 'wish', {
+      data: undefined,
+      sendBack: { to: 'facts', unless: 'json.ok', note: 'json.note', atMost: 1 },
+    });
+    await setUp({
+      ...own(),
+      input: { kind: 'wish', schema: strict },
+      stages: [
+        { key: 'facts', title: 'Facts', kind: 'RETRIEVE', input: 'wish', query: '{{wish.topic}}', batchSize: 10 },
+        judge,
+      ],
+    });
+    const options = { json: { ok: false, note: 'no' } };
+    await addItems(kit.bed.core, kit.scope, 'wish', [
+      { topic: 'snow', options },
+      { topic: 7 },
+      { topic: 'sun', options },
+    ]);
+    const run = await ended(await start({ pipeline: 'odes' }));
+    expect(run).toMatchObject({ status: 'COMPLETED', failures: 1 });
+    expect((await items('wish')).map(({ state }) => state)).toEqual(['DONE', 'FAILED', 'DONE']);
+    const bad = (await items('wish'))[1]!;
+    const lines = await kit.bed.sql<{ message: string }>(
+      `select data->>'message' as message from run_event where kind = 'logged' and data->>'message' like '%failed%'`,
+    );
+    expect(lines).toEqual([
+      { message: `${toId('Item', bad.id)} failed: INVALID_INPUT, topic must be string, by the input of the pipeline.` },
     ]);
   });
 

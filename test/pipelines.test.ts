@@ -124,6 +124,17 @@ describe('what fails', () => {
     expect(await ended(await rerunFrom(kit.bed.core, run, { stage: 'poems' }))).toMatchObject({ failures: 1 });
   });
 
+  it('for what the stage itself says keeps the run from starting', async () => {
+    await open();
+    const task = { prompt: '{{word.text}} {{ and so on', maxTokens: 50, options: { nonsense: 1 } };
+    await define([text('poems', 'word', 'poem', { task })]);
+    await add(words(1));
+    await expect(start()).rejects.toMatchObject({
+      kind: 'ValidationError',
+      facts: { issues: [{ path: expect.arrayContaining(['stages', 'poems', 'options']) }] },
+    });
+  });
+
   it('may be one stage whose result has no list', async () => {
     await open();
     await define([text('poems', 'word', 'poem', { each: 'json.poems' })]);

@@ -52,6 +52,22 @@ describe('what is sent back', () => {
   const logged = () =>
     kit.bed.sql<{ message: string }>(`select data->>'message' as message from run_event where kind = 'logged'`);
 
+  it('to a stage that lets items pass, by one behind the stage that made something of them', async () => {
+    await open();
+    const facts = { key: 'facts', title: 'Facts', kind: 'RETRIEVE', input: 'word', query: '{{word.text}}' };
+    const data = { text: 'x', options: '{{word.verdict}}' };
+    await define([
+      facts,
+      text('poems', 'word', 'poem', { data }),
+      judge('poem', 'facts'),
+      text('titles', 'poem', 'title'),
+    ]);
+    await add([{ text: 'bad', verdict: verdict(false) }]);
+    expect(await ended(await start())).toMatchObject({ status: 'COMPLETED', failures: 0 });
+    expect((await items('poem')).map(({ state }) => state)).toEqual(['REJECTED', 'DONE']);
+    expect(await items('title')).toHaveLength(1);
+  });
+
   it('is counted by verdicts: what was taken again after a failure was not sent back', async () => {
     await open();
     const fails = { fail: {} };

@@ -5,7 +5,7 @@ import { type KeptPassage, writePassages } from './passage.ts';
 
 /** Items that a stage took together, and what they were made from. */
 export interface FullBatch extends Batch {
-  items: (Item & { note: string | null })[];
+  items: (Item & { note: string | null; sentBack: number })[];
   /** Of its first item: the data of the nearest item of each kind that it is or was made from. */
   ancestors: Record<string, unknown>;
 }
@@ -15,8 +15,8 @@ export async function readBatches(core: Core, ids: string[]): Promise<FullBatch[
   if (ids.length === 0) return [];
   const [batches, items, ancestors] = await Promise.all([
     core.db.sql<Batch>('select * from batch where id = any($1) order by id', [ids], 'batches'),
-    core.db.sql<Item & { note: string | null; takenBy: string }>(
-      'select i.*, w.note, w.batch_id as taken_by from work w join item i on i.id = w.item_id where w.batch_id = any($1) order by i.id',
+    core.db.sql<FullBatch['items'][number] & { takenBy: string }>(
+      'select i.*, w.note, w.sent_back, w.batch_id as taken_by from work w join item i on i.id = w.item_id where w.batch_id = any($1) order by i.id',
       [ids],
       'batch_items',
     ),

@@ -39,7 +39,7 @@ const knownTo = (core: Core): Known => ({
  */
 export async function keepPipelines(core: Core): Promise<void> {
   for (const { name, parameters } of core.registry.transforms) {
-    const problem = parameters && schemaProblem(parameters);
+    const problem = parameters && schemaProblem(parameters, { isTrusted: true });
     if (problem) throw new ConfigError(`transform "${name}": parameters ${problem}`);
   }
   const given = installed(core);

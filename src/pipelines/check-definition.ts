@@ -15,7 +15,7 @@ import {
   sourceOf,
   type TasksStage,
 } from './definition.ts';
-import { schemaIssues, schemaProblem } from './json-schema.ts';
+import { openSchema, schemaProblem } from './json-schema.ts';
 import { isUnclosed, templateNames } from './template.ts';
 
 /** What the definition names must be there. */
@@ -107,7 +107,8 @@ function checkStage(definition: PipelineDefinition, stage: StageDefinition, know
   if (stage.kind === 'TRANSFORM') {
     const transform = known.transform(stage.transform);
     refuse(!transform, 'transform', `no transform ${quoted(stage.transform)} is installed`);
-    if (transform?.parameters) issues.push(...schemaIssues(transform.parameters, stage.parameters, ['parameters']));
+    if (transform?.parameters)
+      issues.push(...openSchema(transform.parameters, { isTrusted: true })(stage.parameters, ['parameters']));
   }
   if (stage.kind === 'RETRIEVE') issues.push(...checkNames(definition, stage, 'query', stage.query));
   return issues;
@@ -127,7 +128,10 @@ function checkTask(type: TaskType, { task, agent }: TasksStage): FieldIssue[] {
   });
   // An agent may bring it.
   const missing = fields.filter((field) => !agent && !(field in task) && !shape[field]!.safeParse(undefined).success);
-  return [...given, ...missing.map((field) => ({ path: ['task', field], message: `${type.name} needs it` }))];
+  return [
+    ...given,
+    ...missing.map((field) => ({ path: ['task', field], message: `${type.name} needs it, here or of an \`agent\`` })),
+  ];
 }
 
 /** Why what a stage sends back could not be done again without doing more: between the two stands one item for one. */

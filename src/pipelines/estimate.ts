@@ -8,6 +8,7 @@ import { scopeOf } from './batch.ts';
 import { type Configured, type Scope, type StageSettings, settingsOf } from './configuration.ts';
 import { type PipelineDefinition, type StageDefinition, sourceOf, type TasksStage } from './definition.ts';
 import { targetOf, taskInput } from './stages/tasks.ts';
+import { templateNames } from './template.ts';
 
 export interface RunEstimate {
   stages: { key: string; items: number; credits: number }[];
@@ -95,6 +96,7 @@ async function quote(
 ): Promise<number> {
   const agent = await agentFor(core, scope, stage, settings);
   const items = await samplesOf(core, scope, stage, set);
+  const fixed: Record<string, unknown> = { ...(agent?.parameters as object | null), ...stage.task };
   for (const data of [...given, ...items, {}]) {
     const filled = scopeOf({ items: [{ data, note: null }], ancestors: { [stage.input]: data } }, input);
     try {
@@ -111,7 +113,10 @@ async function quote(
       if (!(error instanceof Refusal)) throw error;
       const issues: FieldIssue[] =
         'issues' in error.facts ? error.facts.issues : [{ path: [], message: error.message }];
-      if (issues.every(({ path }) => path[0] === 'task')) continue;
+      // `task.generateText.maxTokens`: what no item brings, none can mend.
+      const isOfItem = ({ path: [first, , field = ''] }: FieldIssue) =>
+        first === 'task' && (!(field in fixed) || templateNames(fixed[field]).length > 0);
+      if (issues.every(isOfItem)) continue;
       throw validation(issues.map(({ path, message }) => ({ path: ['stages', stage.key, ...path], message })));
     }
   }

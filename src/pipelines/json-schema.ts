@@ -3,13 +3,14 @@ import type { FieldIssue } from '../errors.ts';
 
 /**
  * What says what is wrong with values, by a JSON Schema.
- * @param options.fills puts the schema's defaults into the value where it has nothing.
+ * @param options.fills puts the schema's defaults into the value where it has nothing. @param options.isTrusted: it is no client's; its
+ * expressions are run.
  */
 export function openSchema(
   schema: object,
-  options: { fills?: boolean } = {},
+  options: { fills?: boolean; isTrusted?: boolean } = {},
 ): (value: unknown, path: string[]) => FieldIssue[] {
-  const check = compile(schema, options.fills);
+  const check = compile(schema, options);
   return (value, path) => {
     if (check(value)) return [];
     return (check.errors ?? []).map(({ instancePath, params, message = 'does not fit' }) => ({
@@ -30,9 +31,9 @@ export function schemaIssues(schema: object, value: unknown, path: string[]): Fi
 }
 
 /** Why something is no JSON Schema that values can be held against. Undefined: it is one. */
-export function schemaProblem(schema: object): string | undefined {
+export function schemaProblem(schema: object, options: { isTrusted?: boolean } = {}): string | undefined {
   try {
-    compile(schema);
+    compile(schema, options);
     return undefined;
   } catch (error) {
     return `is no JSON Schema: ${(error as Error).message}`;
@@ -59,8 +60,11 @@ const noPatterns = Object.assign(
 );
 
 /** A new Ajv each time: one keeps every schema that it has seen, and refuses an $id that it knows. By draft 7, whatever `$schema` says. */
-const compile = (schema: object, useDefaults = false) =>
-  new Ajv({ allErrors: true, strict: false, logger: false, useDefaults, code: { regExp: noPatterns } }).compile({
-    ...schema,
-    $schema: undefined,
-  });
+const compile = (schema: object, { fills = false, isTrusted = false }: { fills?: boolean; isTrusted?: boolean }) =>
+  new Ajv({
+    allErrors: true,
+    strict: false,
+    logger: false,
+    useDefaults: fills,
+    code: isTrusted ? {} : { regExp: noPatterns },
+  }).compile({ ...schema, $schema: undefined });

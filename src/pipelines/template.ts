@@ -42,9 +42,9 @@ export function lookUp(value: unknown, path: string): any {
     );
 }
 
-/** True when a text of a value begins a placeholder and does not end it. */
+/** True when a text of a value begins a placeholder, a name right behind the braces, and does not end it. */
 export function isUnclosed(value: unknown): boolean {
-  if (typeof value === 'string') return value.lastIndexOf('{{') > value.lastIndexOf('}}');
+  if (typeof value === 'string') return /\{\{[\p{L}_$](?!.*\}\})/su.test(value);
   return typeof value === 'object' && value !== null && Object.values(value).some(isUnclosed);
 }
 

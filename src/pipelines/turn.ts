@@ -284,7 +284,7 @@ export async function settle(turn: OpenTurn, outcomes: Outcome[]): Promise<boole
   core.bus.wake(runEventsChannel, { runId: run.id });
   const failures = outcomes.filter(({ error }) => error);
   for (const { stage, items, error } of failures.slice(0, failuresLogged)) {
-    const which = items.map(({ id }) => toId('Item', id));
+    const which = items.filter(({ state }) => state === 'FAILED').map(({ id }) => toId('Item', id));
     const more = which.length > 1 ? ` and ${which.length - 1} more` : '';
     turn.log('WARN', `${which[0]}${more} failed: ${error!.code}, ${error!.message}`, stage);
   }

@@ -86,6 +86,7 @@ function stateOf(
   return 'REJECTED';
 }
 
+/** Of a stage that lets items pass, it is the stage behind that made the judged one of them. */
 function sourcesOf({ core, run }: Turn, batch: FullBatch, stage: string): Promise<Source[]> {
   return core.db.sql<Source>(
     `with recursive line as (
@@ -94,7 +95,10 @@ function sourcesOf({ core, run }: Turn, batch: FullBatch, stage: string): Promis
        select line.judged, o.id, o.batch_id, line.far + 1 from line join item i on i.id = line.id join item o on o.id = any(i.origin) where line.far < 100
      )
      select line.judged, w.item_id, w.sent_back,
-       not (w.state = 'DONE' and (w.item_id = line.judged or exists (select from line made where made.judged = line.judged and made.batch_id = w.batch_id))) as is_old
+       not (w.state = 'DONE' and (w.item_id = line.judged
+         or exists (select from line made where made.judged = line.judged and made.batch_id = w.batch_id)
+         or exists (select from line made join work taken on taken.batch_id = made.batch_id and taken.item_id = w.item_id and taken.state <> 'RETRIED'
+           where made.judged = line.judged))) as is_old
      from (select distinct judged, id from line) line
      cross join lateral (
        select item_id, sent_back, state, batch_id from work
