@@ -126,10 +126,10 @@ export async function startWorker(core: Core): Promise<Worker> {
   async function close(): Promise<void> {
     closing = true;
     for (const silence of silences) silence();
-    await Promise.all([dispatch.close(), turns.close(), ...timers.map((timer) => timer.close())]);
-    await queues.close();
     // What any process can go on with, and what can start again for nothing, is handed back; a paid call is waited for.
     leases.handBack();
+    await Promise.all([dispatch.close(), turns.close(), ...timers.map((timer) => timer.close())]);
+    await queues.close();
     await Promise.race([
       Promise.allSettled([...running, ...looks]),
       new Promise((resolve) => setTimeout(resolve, core.config.ATELIER_DRAIN_SECONDS * 1000).unref()),
