@@ -1,9 +1,11 @@
-/** Rows as aligned columns under a heading; a column of numbers, all or none, stands to the right. */
+/** Rows as aligned columns under a heading; a column of numbers, some of which may be left out, stands to the right. */
 export function renderTable(heading: string[], rows: (string | number)[][]): string {
   const widths = heading.map((title, column) =>
     Math.max(title.length, ...rows.map((row) => String(row[column]).length)),
   );
-  const isNumeric = heading.map((_, column) => rows.every((row) => typeof row[column] === 'number'));
+  const isNumeric = heading.map((_, column) =>
+    rows.every((row) => typeof row[column] === 'number' || row[column] === ''),
+  );
   const line = (cells: (string | number)[]) =>
     cells
       .map((cell, column) =>
