@@ -6,6 +6,7 @@ import { setRoute } from '../src/lifecycle/routes.ts';
 import { readBatches, writeBegun } from '../src/pipelines/batch.ts';
 import { kindOf } from '../src/pipelines/stages/index.ts';
 import { createTestBed, eventually, type TestBed } from './kit.ts';
+import { text as stage } from './pipeline-kit.ts';
 
 let bed: TestBed;
 let projectId: string;
@@ -84,17 +85,6 @@ const configure = (input: object, key?: string) =>
 const configurationFields = `id enabled cron timeZone nextRuns overlap catchUp stageDelayMs maxFailures project { id } pipeline { name }
   stages { key batchSize itemDelayMs maxParallel agent { id role } provider model }`;
 
-const stage = (key: string, input: string, output: string, more: object = {}) => ({
-  key,
-  title: key,
-  kind: 'TASKS',
-  input,
-  output,
-  taskType: 'generate_text',
-  task: { prompt: `${output} of {{${input}.text}}`, maxTokens: 50, options: '{{item.options}}' },
-  data: { text: `${output} of {{${input}.text}}` },
-  ...more,
-});
 const gate = {
   key: 'gate',
   title: 'Gate',

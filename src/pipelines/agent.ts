@@ -30,7 +30,7 @@ export interface AgentFacts {
   responseSchema?: unknown;
 }
 
-export const agentLimits = { nameLength: 200, systemPromptLength: 100_000, jsonBytes: 100_000 };
+const agentLimits = { nameLength: 200, systemPromptLength: 100_000, jsonBytes: 100_000 };
 
 /** Keeps the agents that come with Atelier, one for each role; an operator's Atelier that is newer brings newer ones. */
 export async function keepDefaultAgents(core: Core): Promise<void> {

@@ -60,7 +60,8 @@ export async function estimateRun(
     estimates.push({ key: stage.key, items, credits });
   }
   const total = estimates.reduce((sum, { credits }) => sum + credits, 0);
-  const required = requiredFor(total);
+  // In whole numbers: 1.2 has no exact one.
+  const required = Math.ceil((total * 6) / 5);
   if (!Number.isSafeInteger(required))
     throw validation([{ path: ['stages'], message: 'would cost more credits than an account can have' }]);
   return { stages: estimates, total, required };
@@ -75,9 +76,6 @@ function roundsOf({ stages }: PipelineDefinition, stage: StageDefinition): numbe
   });
   return over.reduce((rounds, { sendBack }) => rounds * (1 + sendBack!.atMost), 1);
 }
-
-/** ceil(1.2 × total), in whole numbers. */
-export const requiredFor = (total: number): number => Math.ceil((total * 6) / 5);
 
 /**
  * Of one task, by an item that the run's input brings or that waits for the stage, else by one of its kind. One of which no task could be made

@@ -31,7 +31,7 @@ export interface StageChange {
 }
 
 /** The least and the most of each setting that is a number. */
-export const configurationLimits = {
+const configurationLimits = {
   stageDelayMs: [0, 86_400_000],
   maxFailures: [0, 1_000_000],
   batchSize: [1, 1_000],
